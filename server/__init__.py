@@ -1,0 +1,1 @@
+"""The API process: HTTP, pictures, the two passes, and the `sdrpn` command."""

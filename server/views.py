@@ -1,0 +1,66 @@
+"""The sizes at which the model sees a picture: the base view and the crop, each under a budget.
+
+A VLM of the Qwen2-VL line spends one visual token on each `cell` x `cell` pixel square. Views are
+scaled here, to whole cells, so that the model's own image processor has nothing left to resize and
+base view and crop can have budgets of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+from PIL import Image
+
+CELL = 28
+"""Pixels on a side of one visual token: patch 14, merged 2 x 2 (Qwen2.5-VL)."""
+
+MIN_CELLS = 4
+"""Qwen2-VL's image processor enlarges anything smaller than 56 x 56 pixels; views never are."""
+
+
+def view_grid(
+    size: tuple[int, int], tokens: int, *, enlarge: bool = False, cell: int = CELL
+) -> tuple[int, int]:
+    """Rows and columns of visual tokens for a picture of `size` (width, height) pixels.
+
+    At most `max(tokens, MIN_CELLS)` cells, at least MIN_CELLS, with the picture's aspect ratio kept
+    as well as whole cells allow. `enlarge` scales small pictures up to the budget (crops); without
+    it a picture is never shown larger than it is, but for rounding to whole cells.
+    """
+    width, height = size
+    tokens = max(tokens, MIN_CELLS)
+    rows, cols = height / cell, width / cell
+    if enlarge or rows * cols > tokens:
+        shrink = math.sqrt(tokens / (rows * cols))
+        rows, cols = rows * shrink, cols * shrink
+    best = _nearest_grid(rows, cols, tokens)
+    if best[0] * best[1] >= MIN_CELLS:
+        return best
+    return _nearest_grid(*_at_least(rows, cols, MIN_CELLS), tokens)
+
+
+def scale_to_grid(
+    image: Image.Image, grid: tuple[int, int], *, cell: int = CELL
+) -> Image.Image:
+    """`image` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
+    rows, cols = grid
+    target = (cols * cell, rows * cell)
+    return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
+
+
+def _at_least(rows: float, cols: float, cells: int) -> tuple[float, float]:
+    grow = max(1.0, math.sqrt(cells / (rows * cols)))
+    return rows * grow, cols * grow
+
+
+def _nearest_grid(rows: float, cols: float, tokens: int) -> tuple[int, int]:
+    """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols."""
+    candidates = [
+        (r, min(c, tokens // r))
+        for r in {max(1, math.floor(rows)), max(1, math.ceil(rows))}
+        for c in {max(1, math.floor(cols)), max(1, math.ceil(cols))}
+        if r <= tokens
+    ] or [(tokens, 1)]
+    return min(
+        candidates, key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g)
+    )
