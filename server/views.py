@@ -39,9 +39,7 @@ def view_grid(
     return _nearest_grid(*_at_least(rows, cols, MIN_CELLS), tokens)
 
 
-def scale_to_grid(
-    image: Image.Image, grid: tuple[int, int], *, cell: int = CELL
-) -> Image.Image:
+def scale_to_grid(image: Image.Image, grid: tuple[int, int], *, cell: int = CELL) -> Image.Image:
     """`image` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
     rows, cols = grid
     target = (cols * cell, rows * cell)
