@@ -1,0 +1,189 @@
+"""Pages of the demo: pictures with several labelled codes, and one question about each.
+
+Two kinds of page: "tags" (coloured tags, asked for by colour) and "signs" (cards with a shape,
+asked for by shape). What tells the things apart is large enough for the base view; the codes run
+from legible in it down to lost. `python -m demo.pages --seed 1 --count 9 --out DIR` writes PNG
+pages and `pages.jsonl`. The same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from PIL import Image, ImageDraw
+
+from demo.drawing import Box, draw_sign, draw_tag
+from demo.questions import COLOURS, SHAPES, code_question
+from server.views import CELL, view_grid
+
+KINDS = ("tags", "signs")
+SIZES = ((896, 896), (896, 896), (896, 896), (1064, 896), (896, 1064))
+"""Page sizes (width, height) in pixels; square pages are the most common."""
+
+BASE_TOKENS = 64
+"""Base token budget the demo model is trained and served with."""
+
+LEGIBLE_PX = 8.0
+LOST_PX = 5.5
+"""Text at least LEGIBLE_PX tall in the base view is legible, below LOST_PX it is lost."""
+
+_TEXT_HEIGHTS = ((0.57, 12, 20), (0.15, 21, 34), (0.28, 36, 50))
+"""Share of pages, least and greatest height of digits in page pixels."""
+
+_GAP = 36
+_EDGE = 14
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A labelled thing: `name` is its colour or shape, `box` its outline, `text_box` its code's."""
+
+    name: str
+    code: str
+    box: Box
+    text_box: Box
+
+
+@dataclass(frozen=True)
+class Page:
+    """A rendered page and the truth about it; `asked` is the place of the thing to ask for."""
+
+    kind: str
+    image: Image.Image
+    things: tuple[Thing, ...]
+    asked: int
+
+
+def render_page(seed: int, index: int) -> Page:
+    """Page `index` of `seed`: nothing but these two numbers decides what is on it."""
+    rng = Random(f"sdrpn demo page {seed} {index}")
+    kind = KINDS[index % len(KINDS)]
+    size = rng.choice(SIZES)
+    share, low, high = rng.choices(_TEXT_HEIGHTS, [s for s, _, _ in _TEXT_HEIGHTS])[0]
+    height = rng.randint(low, high)
+    names = rng.sample(tuple(COLOURS) if kind == "tags" else SHAPES, rng.randint(4, 7))
+    codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]
+    boxes = _lay_out(kind, size, len(names), rng)
+    image, draw = _background(size, rng)
+    paint = draw_tag if kind == "tags" else draw_sign
+    things = tuple(
+        Thing(name, code, box, paint(draw, box, name, code, height, rng))
+        for name, code, box in zip(names, codes, boxes, strict=False)
+    )
+    return Page(kind, image, things, rng.randrange(len(things)))
+
+
+def text_px(page: Page) -> float:
+    """Height in the base view of the code that is asked for, in pixels."""
+    rows, _ = view_grid(page.image.size, BASE_TOKENS)
+    _, top, _, bottom = page.things[page.asked].text_box
+    return (bottom - top) * rows * CELL / page.image.height
+
+
+def page_row(page: Page, image_name: str) -> dict[str, object]:
+    """The page's line in `pages.jsonl`; `others` are the boxes of the things not asked for."""
+    asked = page.things[page.asked]
+    return {
+        "image": image_name,
+        "kind": page.kind,
+        "question": code_question(page.kind, asked.name),
+        "answer": asked.code,
+        "box": list(asked.box),
+        "text_px": round(text_px(page), 2),
+        "others": [list(t.box) for t in page.things if t is not asked],
+    }
+
+
+def write_pages(seed: int, count: int, folder: Path) -> Path:
+    """Writes `count` pages and `pages.jsonl` into `folder`; returns the latter's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index in range(count):
+        page = render_page(seed, index)
+        name = f"page_{index:05d}.png"
+        page.image.save(folder / name)
+        rows.append(json.dumps(page_row(page, name)))
+    path = folder / "pages.jsonl"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
+    """Up to `count` boxes that keep their distance: in neat rows or scattered."""
+    sizes = [_thing_size(kind, rng) for _ in range(count)]
+    if rng.random() < 0.4:
+        return _neat_rows(size, sizes, rng)
+    boxes: list[Box] = []
+    for width, height in sizes:
+        for _ in range(60):
+            x = rng.randint(_EDGE, size[0] - width - _EDGE)
+            y = rng.randint(_EDGE, size[1] - height - _EDGE)
+            box = (x, y, x + width, y + height)
+            if all(_apart(box, other) for other in boxes):
+                boxes.append(box)
+                break
+    return boxes
+
+
+def _neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+    columns, rows = 3, rng.choice((3, 4))
+    slots = rng.sample(range(columns * rows), len(sizes))
+    pitch_x, pitch_y = size[0] / columns, size[1] / rows
+    left, top = rng.random(), rng.random()
+    boxes = []
+    for slot, (width, height) in zip(slots, sizes, strict=True):
+        x = int(slot % columns * pitch_x + 10 + left * (pitch_x - width - 20))
+        y = int(slot // columns * pitch_y + 10 + top * (pitch_y - height - 20))
+        boxes.append((x, y, x + width, y + height))
+    return boxes
+
+
+def _thing_size(kind: str, rng: Random) -> tuple[int, int]:
+    if kind == "tags":
+        return rng.randint(112, 165), rng.randint(84, 120)
+    if rng.random() < 0.5:
+        return rng.randint(172, 192), rng.randint(88, 104)
+    return rng.randint(104, 124), rng.randint(144, 172)
+
+
+def _apart(a: Box, b: Box) -> bool:
+    return a[2] + _GAP <= b[0] or b[2] + _GAP <= a[0] or a[3] + _GAP <= b[1] or b[3] + _GAP <= a[1]
+
+
+def _background(size: tuple[int, int], rng: Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Tinted paper, sometimes ruled, so that empty space is not one colour."""
+    shade = rng.randint(205, 245)
+    paper = tuple(min(255, shade + rng.randint(-8, 8)) for _ in range(3))
+    image = Image.new("RGB", size, paper)
+    draw = ImageDraw.Draw(image)
+    line = tuple(max(0, c - rng.randint(8, 30)) for c in paper)
+    style = rng.choice(("plain", "ruled", "squared", "stripes"))
+    pitch = rng.randint(36, 90)
+    if style in ("ruled", "squared"):
+        for y in range(pitch, size[1], pitch):
+            draw.line((0, y, size[0], y), fill=line, width=2)
+    if style == "squared":
+        for x in range(pitch, size[0], pitch):
+            draw.line((x, 0, x, size[1]), fill=line, width=2)
+    if style == "stripes":
+        for x in range(-size[1], size[0], 2 * pitch):
+            draw.line((x, 0, x + size[1], size[1]), fill=line, width=pitch // 3)
+    return image, draw
+
+
+def main() -> None:
+    """Renders pages and their questions."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    print(write_pages(arguments.seed, arguments.count, arguments.out))
+
+
+if __name__ == "__main__":
+    main()
