@@ -1,0 +1,34 @@
+"""What differs between model families, declared; everything else in rpn_plugin is shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """One line of vision-language models that an RPN can be attached to.
+
+    Names of vLLM classes are strings, so that a family can be read without importing vLLM.
+    """
+
+    name: str
+    """The family's key, as stored in an RPN's configuration."""
+
+    hf_architecture: str
+    """The entry in `architectures` of the model's Hugging Face configuration."""
+
+    engine_architecture: str
+    """The name our tapped model class is registered under in vLLM."""
+
+    vllm_class: str
+    """`module:class` of the vLLM model that the tapped class derives from."""
+
+    engine_class: str
+    """`module:class` of our tapped class."""
+
+    cell: int
+    """Pixels on a side of one visual token."""
+
+    attention_bias: bool
+    """Whether q, k and v projections of the language model's layers have a bias."""

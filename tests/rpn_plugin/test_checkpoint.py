@@ -1,0 +1,107 @@
+"""RPN folders: what is written is read back, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rpn_plugin.checkpoint import CheckpointError, load_rpn, load_rpn_config, save_rpn
+
+PUBLISHED = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny" / "checkpoint"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A good folder in our own format."""
+    save_rpn(load_rpn(PUBLISHED), tmp_path / "rpn")
+    return tmp_path / "rpn"
+
+
+def test_round_trip_keeps_weights_dtype_and_configuration(tmp_path: Path) -> None:
+    rpn = load_rpn(PUBLISHED).bfloat16()
+    save_rpn(rpn, tmp_path)
+    again = load_rpn(tmp_path)
+    assert again.config == rpn.config == load_rpn_config(tmp_path)
+    torch.testing.assert_close(dict(again.state_dict()), dict(rpn.state_dict()), atol=0, rtol=0)
+
+
+def test_published_configuration_is_understood() -> None:
+    config = load_rpn_config(PUBLISHED)
+    assert (config.tap_layer, config.depth, config.base_layers) == (4, 3, 8)
+    assert (config.hidden_size, config.head_dim, config.mrope_section) == (128, 32, (4, 6, 6))
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    path = folder / "rpn_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no RPN in"):
+        load_rpn(tmp_path / "nowhere")
+
+
+def test_missing_weights(folder: Path) -> None:
+    (folder / "rpn.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"cannot read .*rpn\.safetensors"):
+        load_rpn(folder)
+
+
+def test_truncated_weights(folder: Path) -> None:
+    weights = folder / "rpn.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"cannot read .*rpn\.safetensors"):
+        load_rpn(folder)
+
+
+def test_broken_json(folder: Path) -> None:
+    (folder / "rpn_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_rpn(folder)
+
+
+def test_unknown_field(folder: Path) -> None:
+    edit_config(folder, colour="red")
+    with pytest.raises(CheckpointError, match="colour"):
+        load_rpn(folder)
+
+
+def test_impossible_tap_layer(folder: Path) -> None:
+    edit_config(folder, tap_layer=99)
+    with pytest.raises(CheckpointError, match="tap_layer 99"):
+        load_rpn(folder)
+
+
+def test_weights_of_another_shape(folder: Path) -> None:
+    edit_config(folder, intermediate_size=300)
+    with pytest.raises(CheckpointError, match=r"mlp\.down_proj\.weight should be \(128, 300\)"):
+        load_rpn(folder)
+
+
+def test_missing_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "rpn.safetensors")
+    del tensors["layers.2.self_attn.q_proj.bias"]
+    save_file(tensors, folder / "rpn.safetensors")
+    with pytest.raises(CheckpointError, match=r"layers\.2\.self_attn\.q_proj\.bias"):
+        load_rpn(folder)
+
+
+def test_plain_model_is_no_rpn(tmp_path: Path) -> None:
+    hf_config = json.loads((PUBLISHED / "config.json").read_text())
+    shutil.copy(PUBLISHED / "model.safetensors", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**hf_config, "enable_twig": False}))
+    with pytest.raises(CheckpointError, match="plain model"):
+        load_rpn(tmp_path)
+
+
+def test_published_checkpoint_of_an_unsupported_family(tmp_path: Path) -> None:
+    hf_config = json.loads((PUBLISHED / "config.json").read_text())
+    changed = {**hf_config, "architectures": ["LlavaLlamaForCausalLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(CheckpointError, match="LlavaLlamaForCausalLM"):
+        load_rpn(tmp_path)
