@@ -101,7 +101,7 @@ class QueryKey(nn.Module):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[batch, seq, heads * head_dim] -> [batch, heads, seq, head_dim]."""
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x.view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
 class CausalAttention(QueryKey):
