@@ -1,0 +1,75 @@
+"""The `sdrpn` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from server import launch
+
+_SERVE_USAGE = "sdrpn serve [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
+_SERVE_ABOUT = """\
+Serve MODEL (a Hugging Face folder or name; without one, the small model that ships with sdrpn)
+with its RPN, OpenAI-compatible, on 127.0.0.1:8000. Every other flag goes to vLLM's server."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="sdrpn", description="Serve vision-language models that see small detail."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("serve", help="start the endpoint", usage=_SERVE_USAGE, add_help=False)
+    ask_parser = commands.add_parser("ask", help="ask a running endpoint about a picture")
+    commands.add_parser("doctor", help="check that the parts of this installation fit together")
+
+    from server import ask
+
+    ask.add_arguments(ask_parser)
+    if arguments[:1] == ["serve"]:  # its flags are vLLM's, which argparse does not know
+        return serve(arguments[1:])
+    options = parser.parse_args(arguments)
+    if options.command == "ask":
+        return ask.run(options)
+    from server import doctor
+
+    return doctor.run()
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """Become vLLM's server for the model named by the first argument, if that is no flag."""
+    model = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    parser = argparse.ArgumentParser(
+        usage=_SERVE_USAGE,
+        description=_SERVE_ABOUT,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
+    parser.add_argument(
+        "--print", action="store_true", help="show vLLM's command line and environment, and exit"
+    )
+    options, vllm_arguments = parser.parse_known_args(arguments[1 if model else 0 :])
+    try:
+        planned = launch.plan(model, options.rpn, vllm_arguments, os.environ)
+    except launch.LaunchError as error:
+        print(f"sdrpn serve: {error}", file=sys.stderr)
+        return 2
+    if options.print:
+        added = {
+            name: value
+            for name, value in planned.environment.items()
+            if os.environ.get(name) != value
+        }
+        print(" ".join([*(f"{k}={v}" for k, v in added.items()), shlex.join(planned.command)]))
+        return 0
+    launch.run(planned)
+    return 0  # not reached: the process has become the server
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""From `sdrpn serve`'s arguments to the vLLM server that does the serving.
+
+sdrpn adds no server of its own: it is vLLM's OpenAI server, started with our two plugins and the
+configuration that attaches an RPN to the model. `plan` works that out without starting anything,
+and refuses what cannot work; whoever prefers plain vLLM can copy what `sdrpn serve --print` shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rpn_plugin.checkpoint import CheckpointError, load_rpn_config
+from rpn_plugin.compat import (
+    CompatibilityError,
+    check_model_config,
+    check_rpn_fits,
+    check_vllm_version,
+)
+from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
+
+SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
+PLUGINS = ("sdrpn", "sdrpn_endpoint")
+
+_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+# Cached token counts are how anyone can see that the second pass is cheap.
+_DEFAULTS = {"--host": "127.0.0.1", "--enable-prompt-tokens-details": None}
+# Of no use to a real model: full precision, no compilation, and a name that is not a path.
+_SHIPPED_DEFAULTS = {
+    "--served-model-name": "sdrpn-demo",
+    "--dtype": "float32",
+    "--enforce-eager": None,
+}
+# vLLM would set one more core aside for our connector, which runs in the worker itself.
+_ENVIRONMENT_DEFAULTS = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}
+_SHIPPED_ENVIRONMENT_DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+
+
+class LaunchError(Exception):
+    """The server cannot start as asked; the message is one line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A process to become: `command` and the whole `environment`."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def plan(
+    model: str | None,
+    rpn: str | None,
+    vllm_arguments: Sequence[str],
+    environment: Mapping[str, str],
+) -> Launch:
+    """The vLLM server for `model` (None: the shipped one) with the RPN folder `rpn`.
+
+    `rpn` None looks for a folder `rpn` inside the model's. `vllm_arguments` win over our defaults;
+    `--hf-overrides` is merged with ours. Raises LaunchError.
+    """
+    shipped = model is None
+    model = str(SHIPPED_MODEL) if model is None else model
+    rpn_folder = _rpn_folder(model, rpn)
+    _check_fit(model, rpn_folder)
+
+    overrides, arguments = _take_json_option(list(vllm_arguments), "--hf-overrides")
+    if _has_option(arguments, "--kv-transfer-config"):
+        raise LaunchError(
+            "--kv-transfer-config is taken: RoI maps travel through vLLM's one KV connector"
+        )
+    defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
+    command = [
+        *(sys.executable, "-m", _SERVER_MODULE, "--model", model),
+        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(model, rpn_folder)})),
+        *("--kv-transfer-config", json.dumps(kv_transfer_config())),
+        *_defaults_not_given(defaults, arguments),
+        *arguments,
+    ]
+    return Launch(tuple(command), _environment(environment, shipped))
+
+
+def run(launch: Launch) -> None:
+    """Become the server: it keeps this process's id, so signals and exit codes are its own."""
+    os.execve(launch.command[0], launch.command, launch.environment)
+
+
+def model_config(model: str) -> dict[str, Any]:
+    """The `config.json` of a model folder or Hugging Face name. Raises LaunchError."""
+    from transformers import PretrainedConfig
+
+    try:
+        config, _ = PretrainedConfig.get_config_dict(model)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise LaunchError(f"no model configuration at {model!r}: {reason}") from error
+    if not config:
+        raise LaunchError(f"no model configuration at {model!r}: it has no config.json")
+    return dict(config)
+
+
+def _rpn_folder(model: str, rpn: str | None) -> str:
+    folder = Path(rpn) if rpn else Path(model) / "rpn"
+    if not folder.is_dir():
+        raise LaunchError(
+            f"no RPN folder at {folder}: name one with --rpn PATH"
+            if rpn
+            else f"no RPN for {model}: name its folder with --rpn PATH, or put it into {folder}"
+        )
+    return str(folder.resolve())
+
+
+def _check_fit(model: str, rpn_folder: str) -> None:
+    """Before anything starts, what would otherwise stop the engine a minute later."""
+    try:
+        check_vllm_version(installed_vllm())
+        config = model_config(model)
+        check_model_config(config)
+        check_rpn_fits(load_rpn_config(rpn_folder), config)
+    except (CompatibilityError, CheckpointError) as error:
+        raise LaunchError(str(error)) from error
+
+
+def installed_vllm() -> str | None:
+    """The version of vLLM, of whichever distribution provides it, or None."""
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _has_option(arguments: Sequence[str], option: str) -> bool:
+    spellings = (option, option.replace("-", "_").replace("__", "--", 1))
+    return any(argument.split("=", 1)[0] in spellings for argument in arguments)
+
+
+def _take_json_option(arguments: list[str], option: str) -> tuple[dict[str, Any], list[str]]:
+    """The value of `option`, read as a JSON object, and the arguments without it."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if not _has_option([name], option):
+            continue
+        used = 1 if equals else 2
+        text = value if equals else "".join(arguments[place + 1 : place + 2])
+        try:
+            parsed = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise LaunchError(f"{option} is not JSON: {error}") from error
+        if not isinstance(parsed, dict):
+            raise LaunchError(f"{option} must be a JSON object, got {text}")
+        return parsed, arguments[:place] + arguments[place + used :]
+    return {}, arguments
+
+
+def _defaults_not_given(defaults: Mapping[str, str | None], arguments: Sequence[str]) -> list[str]:
+    missing: list[str] = []
+    for option, value in defaults.items():
+        if not _has_option(arguments, option):
+            missing += [option] if value is None else [option, value]
+    return missing
+
+
+def _environment(environment: Mapping[str, str], shipped: bool) -> dict[str, str]:
+    defaults = {**_ENVIRONMENT_DEFAULTS, **(_SHIPPED_ENVIRONMENT_DEFAULTS if shipped else {})}
+    named = [name for name in environment.get("VLLM_PLUGINS", "").split(",") if name]
+    plugins = [*named, *(name for name in PLUGINS if name not in named)]
+    return {**defaults, **environment, "VLLM_PLUGINS": ",".join(plugins)}
