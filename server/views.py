@@ -17,6 +17,9 @@ CELL = 28
 MIN_CELLS = 4
 """Qwen2-VL's image processor enlarges anything smaller than 56 x 56 pixels; views never are."""
 
+MAX_ASPECT = 200
+"""Qwen2-VL's image processor refuses a picture longer than this many times its width."""
+
 
 def view_grid(
     size: tuple[int, int], tokens: int, *, enlarge: bool = False, cell: int = CELL
@@ -24,8 +27,8 @@ def view_grid(
     """Rows and columns of visual tokens for a picture of `size` (width, height) pixels.
 
     At most `max(tokens, MIN_CELLS)` cells, at least MIN_CELLS, with the picture's aspect ratio kept
-    as well as whole cells allow. `enlarge` scales small pictures up to the budget (crops); without
-    it a picture is never shown larger than it is, but for rounding to whole cells.
+    as well as whole cells allow, up to MAX_ASPECT. `enlarge` scales small pictures up to the budget
+    (crops); without it a picture is never shown larger than it is, but for rounding to whole cells.
     """
     width, height = size
     tokens = max(tokens, MIN_CELLS)
@@ -34,9 +37,9 @@ def view_grid(
         shrink = math.sqrt(tokens / (rows * cols))
         rows, cols = rows * shrink, cols * shrink
     best = _nearest_grid(rows, cols, tokens)
-    if best[0] * best[1] >= MIN_CELLS:
-        return best
-    return _nearest_grid(*_at_least(rows, cols, MIN_CELLS), tokens)
+    if best[0] * best[1] < MIN_CELLS:
+        best = _nearest_grid(*_at_least(rows, cols, MIN_CELLS), tokens)
+    return min(best[0], best[1] * MAX_ASPECT), min(best[1], best[0] * MAX_ASPECT)
 
 
 def scale_to_grid(image: Image.Image, grid: tuple[int, int], *, cell: int = CELL) -> Image.Image:

@@ -1,0 +1,123 @@
+"""The pictures in an OpenAI chat: where they are, and the same chat with views in their place.
+
+Content parts are plain dicts, as JSON brought them. What is neither text nor a picture (audio,
+video, embeddings, decoded objects) is refused here, before vLLM would fetch or unpack it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.errors import BadPicture, RequestError
+
+MAX_PICTURES = 16
+"""Pictures one chat may hold. Each costs a decode and up to `base_tokens` prompt tokens."""
+
+_TEXT_TYPES = {"text", "input_text", "output_text", "refusal", "thinking", "tool_reference"}
+# vLLM takes a part for media by the keys it has, whatever its `type` says; so do we.
+_PICTURE_KEY = "image_url"
+_OTHER_MEDIA_KEYS = {
+    "image_pil",
+    "image_embeds",
+    "audio_url",
+    "audio_embeds",
+    "input_audio",
+    "video_url",
+    "video_embeds",
+    "prompt_embeds",
+}
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PicturePart:
+    """One picture of a chat: its message, its content part in that message, and its URL."""
+
+    message: int
+    part: int
+    url: str
+
+
+def plain_messages(messages: Sequence[Any]) -> list[Any]:
+    """`messages` with every content sequence read once into a list.
+
+    Pydantic leaves some of them one-shot iterators that check as they are read, which is why this
+    raises RequestError for a malformed content part.
+    """
+    return [_plain(message) for message in messages]
+
+
+def _plain(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    if content is None or isinstance(content, str | list):
+        return message
+    try:
+        return {**message, "content": list(content)}
+    except ValueError as error:
+        raise RequestError(f"malformed content in a message: {error}", "messages") from error
+
+
+def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
+    """The picture parts of `messages` (from `plain_messages`) in reading order.
+
+    Raises BadPicture for more than MAX_PICTURES, for media of any other kind, and for a picture
+    part without a URL.
+    """
+    found = [
+        PicturePart(m, p, _url(part))
+        for m, message in enumerate(messages)
+        for p, part in enumerate(_parts(message))
+        if _is_picture(part)
+    ]
+    if len(found) > MAX_PICTURES:
+        raise BadPicture(f"{len(found)} pictures in one chat; at most {MAX_PICTURES} are taken")
+    return found
+
+
+def with_views(
+    messages: Sequence[Any], views: Mapping[PicturePart, Sequence[Message]]
+) -> list[Any]:
+    """A copy of `messages` with each picture part replaced by the content parts given for it."""
+    replaced = {(at.message, at.part): parts for at, parts in views.items()}
+
+    def rewrite(m: int, message: Any) -> Any:
+        if not any(at == m for at, _ in replaced):
+            return message
+        parts = [
+            new for p, old in enumerate(_parts(message)) for new in replaced.get((m, p), [old])
+        ]
+        return {**message, "content": parts}
+
+    return [rewrite(m, message) for m, message in enumerate(messages)]
+
+
+def _parts(message: Any) -> list[Any]:
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, list) else []
+
+
+def _is_picture(part: Any) -> bool:
+    if not isinstance(part, dict):
+        return False
+    if _PICTURE_KEY in part:
+        return True
+    kind = part.get("type", "text")
+    if kind in _TEXT_TYPES and not _OTHER_MEDIA_KEYS & part.keys():
+        return False
+    raise BadPicture(
+        f"content parts of type {kind!r} are not taken; pictures come as image_url parts with a "
+        "data: URL"
+    )
+
+
+def _url(part: Message) -> str:
+    """The URL of a picture part, written as OpenAI does or, as vLLM allows, without the object."""
+    url = part[_PICTURE_KEY]
+    if isinstance(url, dict):
+        url = url.get("url")
+    if not isinstance(url, str) or not url:
+        raise BadPicture("an image_url part needs a `url`")
+    return url

@@ -1,0 +1,94 @@
+"""Pass 1: the chat with its base views, one token long, asking the engine for a RoI map.
+
+It goes through vLLM's own chat handler (`OpenAIServingChat.create_chat_completion`), so that its
+prompt is, token for token, the beginning of pass 2's. What shapes the prompt is therefore left
+alone (template, tools, thinking); what would only cost time on a token nobody reads is taken off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+
+from rpn_plugin.messages import RoiMap, RoiRequest, decode_result
+from server.schema import PassUsage
+
+# Fields of ChatCompletionRequest that concern the answer and not the prompt.
+_ONE_UNREAD_TOKEN: dict[str, Any] = {
+    "max_tokens": None,
+    "max_completion_tokens": 1,
+    "min_tokens": 0,
+    "temperature": 0.0,
+    "seed": None,
+    "n": 1,
+    "stream": False,
+    "stream_options": None,
+    "use_beam_search": False,
+    "stop": [],
+    "stop_token_ids": [],
+    "logprobs": False,
+    "top_logprobs": 0,
+    "prompt_logprobs": None,
+    "logprob_token_ids": None,
+    "logit_bias": None,
+    "allowed_token_ids": None,
+    "bad_words": [],
+    "response_format": None,
+    "structured_outputs": None,
+    "thinking_token_budget": None,
+    "repetition_detection": None,
+    "echo": False,
+    "return_token_ids": None,
+    "return_prompt_text": None,
+}
+
+
+class Refused(Exception):
+    """vLLM answered a pass with an error of its own; `response` is what it said."""
+
+    def __init__(self, response: ErrorResponse) -> None:
+        super().__init__(response.error.message)
+        self.response = response
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """What pass 1 found out: the RoI map of the last picture, and what reading the prompt took."""
+
+    roi_map: RoiMap
+    usage: PassUsage
+
+
+async def first_look(
+    handler: Any, request: ChatCompletionRequest, messages: list[Any], raw_request: Request | None
+) -> FirstLook:
+    """Runs pass 1 of `request` with `messages` in place of its own; `handler` is vLLM's.
+
+    Raises RoiError if the engine made no map, Refused if vLLM would not take the request (or the
+    client is gone: vLLM answers a cancelled request with an error response).
+    """
+    answer = await handler.create_chat_completion(_first_pass(request, messages), raw_request)
+    if isinstance(answer, ErrorResponse):
+        raise Refused(answer)
+    details = answer.usage.prompt_tokens_details
+    usage = PassUsage(
+        prompt_tokens=answer.usage.prompt_tokens,
+        cached_tokens=details.cached_tokens if details else None,
+    )
+    return FirstLook(decode_result(answer.kv_transfer_params), usage)
+
+
+def _first_pass(request: ChatCompletionRequest, messages: list[Any]) -> ChatCompletionRequest:
+    changes = {
+        **_ONE_UNREAD_TOKEN,
+        "messages": messages,
+        "request_id": f"{request.request_id}-pass1",
+        "kv_transfer_params": RoiRequest(image=-1).to_params(),
+        # vLLM adds kv_transfer_params to this very dict: a shared one would flag pass 2 as well.
+        "vllm_xargs": dict(request.vllm_xargs) if request.vllm_xargs else None,
+    }
+    return request.model_copy(update=changes)

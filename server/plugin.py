@@ -1,0 +1,56 @@
+"""sdrpn in vLLM's API server: an endpoint plugin (`vllm.plugins.endpoint_plugins.interface`).
+
+Named in `VLLM_PLUGINS`, it adds our routes to vLLM's app and puts the two passes in front of vLLM's
+chat handler, `state.openai_serving_chat`. The RPN's folder is named in `--hf-overrides`, where the
+engine's side finds it too; its configuration holds the serving defaults.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import State
+
+from rpn_plugin.checkpoint import load_rpn_config
+from server import routes
+from server.passes import TwoPassChat
+from server.schema import RoiDefaults
+
+
+class SdrpnEndpointPlugin:
+    """The `vllm.endpoint_plugins` entry point `sdrpn_endpoint`."""
+
+    name = "sdrpn_endpoint"
+    required_tasks = ("generate",)
+
+    def attach_router(self, app: FastAPI) -> None:
+        """Adds /v1/regions, /health/live and /health/ready."""
+        routes.attach(app)
+
+    async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
+        """Puts the two passes in front of vLLM's chat handler.
+
+        Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
+        """
+        state.openai_serving_chat = TwoPassChat(state.openai_serving_chat, _defaults(args))
+        state.sdrpn_chat = state.openai_serving_chat
+
+
+def _defaults(args: Namespace) -> RoiDefaults:
+    overrides = args.hf_overrides if isinstance(args.hf_overrides, dict) else {}
+    try:
+        folder = overrides["sdrpn"]["rpn"]
+    except (KeyError, TypeError):
+        raise ValueError(
+            'sdrpn\'s endpoint needs --hf-overrides \'{"sdrpn": {"rpn": "/path/to/rpn"}, ...}\'; '
+            "`sdrpn serve` writes it for you"
+        ) from None
+    config = load_rpn_config(folder)
+    return RoiDefaults(
+        threshold=config.threshold,
+        base_tokens=config.base_tokens,
+        crop_tokens=config.crop_tokens,
+        family=config.family,
+    )

@@ -1,0 +1,84 @@
+"""Our HTTP routes beside vLLM's, and the one place where a RequestError becomes a response.
+
+Rests on vLLM's `with_cancellation` (a client that hangs up cancels the handler) and on
+`app.state`: `sdrpn_chat` is set by `plugin.py`, `engine_client` by vLLM.
+"""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.entrypoints.serve.utils.api_utils import (
+    load_aware_call,
+    validate_json_request,
+    with_cancellation,
+)
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from server import metrics
+from server.errors import RequestError
+from server.metrics import Outcome
+from server.passes import TwoPassChat
+
+ENGINE_ANSWERS_WITHIN = 10.0
+"""Seconds. The engine answers between two steps, and a long prefill on a CPU takes a while."""
+
+router = APIRouter()
+
+
+def attach(app: FastAPI) -> None:
+    """Adds the routes to vLLM's app, and the handler that answers a RequestError."""
+    app.include_router(router)
+    app.add_exception_handler(RequestError, _answer_request_error)
+
+
+async def _answer_request_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)
+    metrics.count(Outcome.REJECTED)
+    return JSONResponse(error.body(), status_code=error.status)
+
+
+async def regions(request: ChatCompletionRequest, raw_request: Request) -> JSONResponse:
+    """The regions a chat completion would be answered with: its `roi` object, and no answer."""
+    chat: TwoPassChat = raw_request.app.state.sdrpn_chat
+    report = await chat.regions(request, raw_request)
+    if isinstance(report, ErrorResponse):
+        return JSONResponse(report.model_dump(), status_code=report.error.code)
+    return JSONResponse(report.model_dump(mode="json"))
+
+
+# vLLM's decorators are untyped, and look for arguments of these two names.
+router.add_api_route(
+    "/v1/regions",
+    with_cancellation(load_aware_call(regions)),
+    methods=["POST"],
+    dependencies=[Depends(validate_json_request)],
+)
+
+
+@router.get("/health/live")
+async def live() -> JSONResponse:
+    """200 for as long as this process handles requests at all."""
+    return JSONResponse({"status": "live"})
+
+
+@router.get("/health/ready")
+async def ready(raw_request: Request) -> JSONResponse:
+    """200 if the engine answers now and is awake; else 503 with the reason."""
+    engine = raw_request.app.state.engine_client
+    try:
+        async with asyncio.timeout(ENGINE_ANSWERS_WITHIN):
+            asleep = await engine.is_sleeping()
+    except EngineDeadError:
+        return _not_ready("the engine is dead")
+    except TimeoutError:
+        return _not_ready(f"the engine did not answer within {ENGINE_ANSWERS_WITHIN:.0f} s")
+    return _not_ready("the engine is asleep") if asleep else JSONResponse({"status": "ready"})
+
+
+def _not_ready(reason: str) -> JSONResponse:
+    return JSONResponse(
+        {"status": "not ready", "reason": reason}, status_code=503, headers={"Retry-After": "5"}
+    )

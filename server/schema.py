@@ -1,0 +1,179 @@
+"""The `roi` field: what a request may say about regions, and what a response says about them.
+
+Request: `false`, `true`, or an object with any of RoiOptions' fields. Response: RoiReport. Both are
+documented for users in docs/api.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Len
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from server.errors import BadRoi
+
+MAX_REGIONS = 8
+"""Crops one chat may get; each costs up to `crop_tokens` prompt tokens."""
+
+MAX_VIEW_TOKENS = 16384
+"""What Qwen2-VL's released processor allows one picture (12.8 megapixels of 28 x 28 cells)."""
+
+Box = Annotated[list[FiniteFloat], Len(4, 4)]
+"""[x0, y0, x1, y1], half-open, in pixels of the original picture turned upright."""
+
+TokenBudget = Annotated[int, Field(ge=4, le=MAX_VIEW_TOKENS)]
+
+
+class RoiOptions(BaseModel):
+    """The request's `roi` object. A field left out takes the served RPN's own default.
+
+    `boxes` are regions chosen by the caller: with them there is no pass 1. `heatmap` adds the RoI
+    map to the response.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    enabled: bool = True
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_regions: Annotated[int, Field(ge=1, le=MAX_REGIONS)] = 1
+    base_tokens: TokenBudget | None = None
+    crop_tokens: TokenBudget | None = None
+    boxes: Annotated[list[Box], Len(1, MAX_REGIONS)] | None = None
+    heatmap: bool = False
+
+
+@dataclass(frozen=True)
+class RoiDefaults:
+    """What the served RPN does unless a request says otherwise (its rpn_config.json)."""
+
+    threshold: float
+    base_tokens: int
+    crop_tokens: int
+    family: str = "qwen2_5_vl"
+
+
+@dataclass(frozen=True)
+class RoiSettings:
+    """One request's options with every default filled in."""
+
+    enabled: bool
+    threshold: float
+    max_regions: int
+    base_tokens: int
+    crop_tokens: int
+    boxes: tuple[tuple[float, float, float, float], ...]
+    heatmap: bool
+    family: str
+
+    @classmethod
+    def of(cls, options: RoiOptions, defaults: RoiDefaults) -> RoiSettings:
+        """`options`, completed by `defaults`."""
+        return cls(
+            enabled=options.enabled,
+            threshold=defaults.threshold if options.threshold is None else options.threshold,
+            max_regions=options.max_regions,
+            base_tokens=options.base_tokens or defaults.base_tokens,
+            crop_tokens=options.crop_tokens or defaults.crop_tokens,
+            boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in options.boxes or ()),
+            heatmap=options.heatmap,
+            family=defaults.family,
+        )
+
+
+class RegionReport(BaseModel):
+    """A region in the response: `box` in pixels of the original, `score` in (0, 1].
+
+    Boxes given by the caller come back as they were given, with score 1.
+    """
+
+    box: Box
+    score: float
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """`box` as a tuple."""
+        x0, y0, x1, y1 = self.box
+        return x0, y0, x1, y1
+
+
+class PassUsage(BaseModel):
+    """Prompt tokens pass 1 read, and how many of them the prefix cache already held.
+
+    `cached_tokens` is null unless the server runs with `--enable-prompt-tokens-details`.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int | None
+
+
+class RoiReport(BaseModel):
+    """The response's `roi` object.
+
+    `image_size` is [width, height] of the original picture in pixels; `grid` is [rows, cols] of the
+    base view in visual tokens. `skipped` says why the answer rests on the base view alone: null
+    (it does not), "off", "no_region" or "error: ...". `timings` are milliseconds of the steps that
+    took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1 the RPN
+    took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own `usage` is
+    that of pass 2 alone.
+    `heatmap`, there only when asked for and made, is the RoI map: [rows][cols] probabilities.
+    """
+
+    regions: list[RegionReport]
+    image_size: tuple[int, int]
+    grid: tuple[int, int]
+    skipped: str | None
+    timings: dict[str, float]
+    pass1_usage: PassUsage | None = None
+    heatmap: list[list[float]] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_heatmap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.heatmap is None:
+            fields.pop("heatmap", None)
+        return fields
+
+
+def parse_roi(value: Any) -> RoiOptions | None:
+    """The `roi` field of a request's JSON; None where the request leaves it open (absent, null).
+
+    Raises BadRoi naming the field at fault.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return RoiOptions(enabled=value)
+    if not isinstance(value, dict):
+        raise BadRoi(f"`roi` is true, false or an object, not {type(value).__name__}")
+    try:
+        options = RoiOptions.model_validate(value)
+    except ValidationError as error:
+        raise _bad_field(error) from error
+    for box in options.boxes or ():
+        _check_order(box)
+    return options
+
+
+def _bad_field(error: ValidationError) -> BadRoi:
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(RoiOptions.model_fields)
+        return BadRoi(f"unknown key {field!r} in `roi`; known: {known}", field)
+    return BadRoi(f"`roi.{field}`: {first['msg']}", field)
+
+
+def _check_order(box: list[float]) -> None:
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 and 0 <= y0 < y1):
+        raise BadRoi(f"`roi.boxes` are [x0, y0, x1, y1] with 0 <= x0 < x1, y0 < y1: {box}", "boxes")

@@ -1,0 +1,87 @@
+"""The views the model gets of a picture: the base view of it all, and crops at full sharpness.
+
+Both are made from the full-resolution original, in a small pool of threads: Pillow releases the
+interpreter while it decodes and resizes, and more than two such threads only take CPU time from
+the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from PIL import Image
+
+from server.pictures import Picture
+from server.views import CELL, scale_to_grid, view_grid
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A picture as the model sees it: RGB pixels filling `grid` = (rows, cols) visual tokens.
+
+    `uuid` names the pixels: equal for equal views of the same file, different otherwise. vLLM finds
+    cached encoder outputs and prompt prefixes by it, without hashing pixels.
+    """
+
+    image: Image.Image
+    grid: tuple[int, int]
+    uuid: str
+
+    def part(self) -> dict[str, Any]:
+        """The content part that hands this view to vLLM's chat handler (its `image_pil` type)."""
+        return {"type": "image_pil", "image_pil": self.image, "uuid": self.uuid}
+
+
+def base_view(picture: Picture, tokens: int) -> View:
+    """All of the picture, scaled down to at most `tokens` visual tokens."""
+    grid = view_grid(picture.image.size, tokens)
+    rows, cols = grid
+    return View(scale_to_grid(picture.image, grid), grid, f"{picture.digest}-{rows}x{cols}")
+
+
+def crop_view(picture: Picture, box: tuple[float, float, float, float], tokens: int) -> View:
+    """What is inside `box` (pixels, inside the picture), scaled to about `tokens` visual tokens."""
+    x0, y0, x1, y1 = crop_box(box, picture.image.size)
+    grid = view_grid((x1 - x0, y1 - y0), tokens, enlarge=True)
+    rows, cols = grid
+    crop = scale_to_grid(picture.image.crop((x0, y0, x1, y1)), grid)
+    return View(crop, grid, f"{picture.digest}-{x0},{y0},{x1},{y1}-{rows}x{cols}")
+
+
+def crop_box(
+    box: tuple[float, float, float, float], size: tuple[int, int], least: int = CELL
+) -> tuple[int, int, int, int]:
+    """`box` widened to whole pixels and to `least` pixels a side, inside a picture of `size`.
+
+    A picture smaller than `least` on a side is taken whole on that side.
+    """
+    x0, x1 = _span(box[0], box[2], size[0], least)
+    y0, y1 = _span(box[1], box[3], size[1], least)
+    return x0, y0, x1, y1
+
+
+def _span(start: float, stop: float, limit: int, least: int) -> tuple[int, int]:
+    low, high = math.floor(start), math.ceil(stop)
+    missing = max(0, min(least, limit) - (high - low))
+    low = max(0, min(low - missing // 2, limit - (high - low) - missing))
+    return low, max(high, low + min(least, limit))
+
+
+class PicturePool:
+    """Runs picture work off the event loop, on a bounded number of threads."""
+
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sdrpn-pictures")
+
+    async def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """The result of `work(*args)`. A caller that is cancelled leaves work in hand to finish."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
