@@ -55,13 +55,18 @@ def _at_least(rows: float, cols: float, cells: int) -> tuple[float, float]:
 
 
 def _nearest_grid(rows: float, cols: float, tokens: int) -> tuple[int, int]:
-    """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols."""
+    """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols.
+
+    Of at least MIN_CELLS too, where rows x cols is.
+    """
     candidates = [
         (r, min(c, tokens // r))
         for r in {max(1, math.floor(rows)), max(1, math.ceil(rows))}
         for c in {max(1, math.floor(cols)), max(1, math.ceil(cols))}
         if r <= tokens
     ] or [(tokens, 1)]
+    enough = [(r, c) for r, c in candidates if r * c >= MIN_CELLS]
     return min(
-        candidates, key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g)
+        enough or candidates,
+        key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g),
     )

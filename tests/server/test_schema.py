@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from server.errors import BadRoi
+from server.schema import (
+    MAX_REGIONS,
+    RegionReport,
+    RoiDefaults,
+    RoiOptions,
+    RoiReport,
+    RoiSettings,
+    parse_roi,
+)
+
+DEFAULTS = RoiDefaults(threshold=0.2, base_tokens=64, crop_tokens=36)
+
+
+def test_absent_and_null_leave_it_open_and_booleans_decide() -> None:
+    assert parse_roi(None) is None
+    assert parse_roi(True) == RoiOptions(enabled=True)
+    assert parse_roi(False) == RoiOptions(enabled=False)
+    assert parse_roi({}) == RoiOptions(enabled=True)
+
+
+def test_every_field_of_an_object_is_read() -> None:
+    options = parse_roi(
+        {
+            "enabled": True,
+            "threshold": 0.5,
+            "max_regions": 2,
+            "base_tokens": 100,
+            "crop_tokens": 50,
+            "boxes": [[0, 0, 10, 20.5]],
+            "heatmap": True,
+        }
+    )
+    assert options == RoiOptions(
+        threshold=0.5,
+        max_regions=2,
+        base_tokens=100,
+        crop_tokens=50,
+        boxes=[[0, 0, 10, 20.5]],
+        heatmap=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "param"),
+    [
+        ("yes", "roi"),
+        (1, "roi"),
+        ([], "roi"),
+        ({"treshold": 0.1}, "roi.treshold"),
+        ({"threshold": -0.1}, "roi.threshold"),
+        ({"threshold": 1.5}, "roi.threshold"),
+        ({"threshold": float("nan")}, "roi.threshold"),
+        ({"threshold": "0.5"}, "roi.threshold"),
+        ({"enabled": 1}, "roi.enabled"),
+        ({"max_regions": 0}, "roi.max_regions"),
+        ({"max_regions": MAX_REGIONS + 1}, "roi.max_regions"),
+        ({"base_tokens": 3}, "roi.base_tokens"),
+        ({"crop_tokens": 10**9}, "roi.crop_tokens"),
+        ({"boxes": []}, "roi.boxes"),
+        ({"boxes": [[0, 0, 1]]}, "roi.boxes.0"),
+        ({"boxes": [[0, 0, 1, float("inf")]]}, "roi.boxes.0.3"),
+        ({"boxes": [[5, 0, 5, 9]]}, "roi.boxes"),
+        ({"boxes": [[0, 9, 5, 3]]}, "roi.boxes"),
+        ({"boxes": [[-1, 0, 5, 3]]}, "roi.boxes"),
+        ({"boxes": [[0, 0, 1, 1]] * (MAX_REGIONS + 1)}, "roi.boxes"),
+    ],
+)
+def test_what_is_malformed_is_named(value: Any, param: str) -> None:
+    with pytest.raises(BadRoi) as caught:
+        parse_roi(value)
+    body = caught.value.body()["error"]
+    assert body["param"] == param
+    assert body["code"] == 400
+    assert body["type"] == "BadRequestError"
+
+
+def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(BadRoi, match=r"unknown key 'max_boxes'.*known: enabled, threshold"):
+        parse_roi({"max_boxes": 3})
+
+
+def test_fields_left_out_take_the_served_defaults() -> None:
+    settings = RoiSettings.of(RoiOptions(crop_tokens=99), DEFAULTS)
+    assert (settings.threshold, settings.base_tokens, settings.crop_tokens) == (0.2, 64, 99)
+    assert settings.boxes == ()
+
+
+def test_a_threshold_of_zero_is_a_threshold() -> None:
+    assert RoiSettings.of(RoiOptions(threshold=0.0), DEFAULTS).threshold == 0.0
+
+
+def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
+    report = RoiReport(
+        regions=[RegionReport(box=[1, 2, 3, 4], score=0.5)],
+        image_size=(100, 50),
+        grid=(4, 8),
+        skipped=None,
+        timings={"pictures": 1.5},
+    )
+    assert report.model_dump(mode="json") == {
+        "regions": [{"box": [1, 2, 3, 4], "score": 0.5}],
+        "image_size": [100, 50],
+        "grid": [4, 8],
+        "skipped": None,
+        "timings": {"pictures": 1.5},
+        "pass1_usage": None,
+    }
+    with_map = report.model_copy(update={"heatmap": [[0.25]]})
+    assert with_map.model_dump(mode="json")["heatmap"] == [[0.25]]
