@@ -60,6 +60,11 @@ def load_rpn(path: str | Path) -> RegionProposalNetwork:
     return rpn
 
 
+def is_published_rpn_tensor(name: str) -> bool:
+    """Whether a tensor of a published SD-RPN model belongs to the RPN, not to the model."""
+    return "twig_" in name
+
+
 def save_rpn(rpn: RegionProposalNetwork, path: str | Path) -> None:
     """Writes `rpn` to folder `path` (made if need be) in our own format."""
     folder = Path(path)

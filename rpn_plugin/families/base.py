@@ -18,14 +18,14 @@ class Family:
     hf_architecture: str
     """The entry in `architectures` of the model's Hugging Face configuration."""
 
+    model_type: str
+    """`model_type` of that configuration."""
+
     engine_architecture: str
     """The name our tapped model class is registered under in vLLM."""
 
-    vllm_class: str
-    """`module:class` of the vLLM model that the tapped class derives from."""
-
     engine_class: str
-    """`module:class` of our tapped class."""
+    """`module:class` of that class, which derives from vLLM's own for the architecture."""
 
     cell: int
     """Pixels on a side of one visual token."""

@@ -1,0 +1,53 @@
+"""What scheduler and worker say to each other about RoI maps, within one engine step.
+
+Rests on vLLM's `KVConnectorMetadata` (to the worker, with every step) and
+`KVConnectorWorkerMetadata` (back, with the step's output).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+    KVConnectorMetadata,
+    KVConnectorWorkerMetadata,
+)
+
+from rpn_plugin.messages import RoiError, RoiMap
+
+
+@dataclass(frozen=True)
+class ImageSpan:
+    """Where one picture's tokens stand in the prompt, in raster order."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class RoiJob:
+    """One map to make: the prompt's states are in these blocks when the step's forward is done."""
+
+    request_id: str
+    block_ids: tuple[int, ...]
+    prompt_length: int
+    image: ImageSpan
+
+
+@dataclass(frozen=True)
+class RoiJobs(KVConnectorMetadata):
+    """The jobs of one step; mostly none."""
+
+    jobs: tuple[RoiJob, ...] = ()
+
+
+@dataclass(frozen=True)
+class RoiResults(KVConnectorWorkerMetadata):
+    """What became of a step's jobs, by request id."""
+
+    results: dict[str, RoiMap | RoiError] = field(default_factory=dict)
+
+    def aggregate(self, other: KVConnectorWorkerMetadata) -> RoiResults:
+        """Both workers' results."""
+        assert isinstance(other, RoiResults)
+        return RoiResults({**self.results, **other.results})

@@ -1,0 +1,110 @@
+"""Runs the RPN on states gathered from the paged tap, many requests at a time.
+
+A batch holds prompts of like length, padded on the right, and no more tokens in all than vLLM
+itself computes in one step; only a prompt longer than that goes alone. Everything is launched
+first and read back afterwards: the device is waited for once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rpn_plugin.engine.jobs import RoiJob
+from rpn_plugin.engine.packing import unpack
+from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.messages import RoiError, RoiMap
+
+
+@dataclass(frozen=True)
+class PagedStates:
+    """The tap's cache.
+
+    `rows` [blocks, 1, block_size, row_size] is the device's view; `block_tokens` is how many tokens
+    one block id of a job stands for (the device's blocks may be smaller).
+    """
+
+    rows: Tensor
+    block_tokens: int
+
+    def gather(self, slots: Tensor) -> Tensor:
+        """Rows [..., row_size] at token slots int64 [...]."""
+        block_size = self.rows.shape[2]
+        return self.rows[slots // block_size, 0, slots % block_size]
+
+
+class RpnRunner:
+    """Turns jobs into maps; `batch_tokens` bounds a batch, padding included."""
+
+    def __init__(self, rpn: RegionProposalNetwork, states: PagedStates, batch_tokens: int) -> None:
+        self._rpn = rpn
+        self._states = states
+        self._batch_tokens = batch_tokens
+
+    def run(self, jobs: Sequence[RoiJob]) -> dict[str, RoiMap | RoiError]:
+        """A map for each job, or why there is none, by request id. Never raises."""
+        results: dict[str, RoiMap | RoiError] = {}
+        for batch in batches(jobs, self._batch_tokens):
+            try:
+                results |= self._run_batch(batch)
+            except Exception as error:  # an exception here would end the engine, for everybody
+                reason = RoiError(f"the RPN failed: {error}")
+                results |= {job.request_id: reason for job in batch}
+        return results
+
+    @torch.inference_mode()
+    def _run_batch(self, batch: Sequence[RoiJob]) -> dict[str, RoiMap | RoiError]:
+        started = time.perf_counter()
+        device = self._states.rows.device
+        slots = torch.stack(_padded_slots(batch, self._states.block_tokens)).to(device)
+        hidden, positions = unpack(self._states.gather(slots), self._rpn.config.hidden_size)
+        last = torch.tensor([job.prompt_length - 1 for job in batch], device=device)
+        logits = self._rpn(hidden, positions, last).cpu()
+        positions = positions.cpu()
+        seconds = time.perf_counter() - started
+        return {
+            job.request_id: _picture_map(job, logits[row], positions[:, row], seconds, len(batch))
+            for row, job in enumerate(batch)
+        }
+
+
+def batches(jobs: Sequence[RoiJob], batch_tokens: int) -> Iterator[list[RoiJob]]:
+    """The jobs, shortest prompts first, in groups of at most `batch_tokens` padded tokens."""
+    group: list[RoiJob] = []
+    for job in sorted(jobs, key=lambda job: job.prompt_length):
+        if group and job.prompt_length * (len(group) + 1) > batch_tokens:
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
+
+
+def _padded_slots(batch: Sequence[RoiJob], block_tokens: int) -> list[Tensor]:
+    """The cache slots of each prompt's tokens, int64 [longest prompt].
+
+    A short prompt repeats its last token: padding is masked, but must be finite even so.
+    """
+    longest = max(job.prompt_length for job in batch)
+    slots = []
+    for job in batch:
+        token = torch.arange(longest).clamp_max(job.prompt_length - 1)
+        blocks = torch.tensor(job.block_ids)
+        slots.append(blocks[token // block_tokens] * block_tokens + token % block_tokens)
+    return slots
+
+
+def _picture_map(
+    job: RoiJob, logits: Tensor, positions: Tensor, seconds: float, batch_size: int
+) -> RoiMap | RoiError:
+    """The picture's own logits, as many rows and columns as its positions span."""
+    span = slice(job.image.offset, job.image.offset + job.image.length)
+    first, last = positions[1:, span.start], positions[1:, span.stop - 1]
+    rows, cols = (last - first + 1).tolist()
+    if rows * cols != job.image.length:
+        return RoiError(f"{job.image.length} image tokens do not fill a grid of {rows} x {cols}")
+    return RoiMap(logits[span].reshape(rows, cols).numpy().copy(), seconds, batch_size)

@@ -1,0 +1,52 @@
+"""Refuses, while vLLM puts its configuration together, what could not work later.
+
+Rests on `VerifyAndUpdateConfig`, vLLM's per-architecture hook: `VllmConfig.__post_init__` calls it
+in the first process, before workers start and weights are read. So one clear line stops the start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vllm.config import VllmConfig
+from vllm.model_executor.models.config import VerifyAndUpdateConfig
+
+from rpn_plugin.checkpoint import load_rpn_config
+from rpn_plugin.compat import CompatibilityError, check_rpn_fits
+from rpn_plugin.engine_args import CONNECTOR, SETTINGS
+
+
+def rpn_folder(hf_config: Any) -> Path:
+    """The RPN folder that `hf_overrides` names; CompatibilityError if it names none."""
+    settings = getattr(hf_config, SETTINGS, None)
+    if not isinstance(settings, dict) or not settings.get("rpn"):
+        raise CompatibilityError(
+            f"no RPN named: --hf-overrides needs {{'{SETTINGS}': {{'rpn': FOLDER}}}}"
+        )
+    return Path(settings["rpn"])
+
+
+class StartCheck(VerifyAndUpdateConfig):
+    """The checks for our architectures."""
+
+    @staticmethod
+    def verify_and_update_config(vllm_config: VllmConfig) -> None:
+        """Raises CompatibilityError or CheckpointError."""
+        hf_config = vllm_config.model_config.hf_config
+        rpn = load_rpn_config(rpn_folder(hf_config))
+        check_rpn_fits(rpn, hf_config.to_dict())
+
+        transfer = vllm_config.kv_transfer_config
+        if transfer is None or transfer.kv_connector != CONNECTOR:
+            raise CompatibilityError(
+                f"RoI maps have no way out: --kv-transfer-config must name the {CONNECTOR}"
+            )
+        if vllm_config.parallel_config.pipeline_parallel_size > 1:
+            raise CompatibilityError("pipeline parallelism is not supported by the tap")
+
+        # The layer is compiled into the model; vLLM keys its compile cache by this configuration,
+        # which would not change if another RPN were put into the same folder.
+        setattr(
+            hf_config, SETTINGS, {"rpn": str(rpn_folder(hf_config)), "tap_layer": rpn.tap_layer}
+        )

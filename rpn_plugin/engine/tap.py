@@ -1,0 +1,72 @@
+"""The tap: every token's hidden state after layer B, kept in a layer of vLLM's paged cache.
+
+Because the states live in the cache beside keys and values, under the same block ids, they share
+their fate: chunked prefill fills them piece by piece, a prefix-cache hit finds them, preemption
+computes them again. That holds only if every token is written, whoever asked for a RoI map.
+
+Rests on `CacheOnlyAttentionLayer` (vllm.model_executor.models.extract_hidden_states), an attention
+layer that stores and attends to nothing. Its metadata builder says that it cannot be captured in a
+CUDA graph, and vLLM takes the least able layer's word for the whole model; writing by slot is
+nothing but an indexed copy, so ours says that it can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from torch import Tensor
+from vllm.config import VllmConfig
+from vllm.model_executor.models.extract_hidden_states import (
+    CacheOnlyAttentionBackend,
+    CacheOnlyAttentionLayer,
+    CacheOnlyAttentionMetadataBuilder,
+)
+from vllm.v1.attention.backend import AttentionCGSupport
+
+from rpn_plugin.config import RpnConfig
+from rpn_plugin.engine.packing import pack, row_size
+from rpn_plugin.head import RegionProposalNetwork
+
+TAP_LAYER = "sdrpn_tap."
+"""What the tap's name among vLLM's cache layers begins with."""
+
+
+class TapMetadataBuilder(CacheOnlyAttentionMetadataBuilder):
+    """Hands on the slots to write, for any batch and under any CUDA graph."""
+
+    _cudagraph_support: ClassVar[AttentionCGSupport] = AttentionCGSupport.ALWAYS
+
+
+class TapBackend(CacheOnlyAttentionBackend):
+    """The cache-only backend with our metadata builder."""
+
+    @staticmethod
+    def get_name() -> str:
+        """A name of its own: vLLM keeps one metadata builder per backend."""
+        return "SDRPN_TAP"
+
+    @staticmethod
+    def get_builder_cls() -> type[TapMetadataBuilder]:
+        """Our builder."""
+        return TapMetadataBuilder
+
+
+class TapLayer(CacheOnlyAttentionLayer):
+    """The paged states, and the RPN that reads them (so that its memory is the model's)."""
+
+    def __init__(self, vllm_config: VllmConfig, config: RpnConfig) -> None:
+        super().__init__(
+            num_heads=1,
+            head_size=row_size(config.hidden_size, vllm_config.model_config.dtype),
+            # States keep the model's dtype when keys and values are quantised.
+            cache_config=replace(vllm_config.cache_config, cache_dtype="auto"),
+            # vLLM orders cache layers by the one integer in their name.
+            prefix=f"{TAP_LAYER}{config.base_layers}",
+        )
+        self.attn_backend = TapBackend
+        self.rpn = RegionProposalNetwork(config).requires_grad_(False)
+
+    def forward(self, hidden: Tensor, positions: Tensor) -> None:
+        """Write this step's tokens: states [tokens, hidden_size], positions int [3, tokens]."""
+        super().forward(pack(hidden, positions)[:, None])

@@ -1,0 +1,38 @@
+"""The vLLM configuration that attaches an RPN to a model; one place for server, tests, benchmarks.
+
+The same values go on vLLM's command line (as JSON) and into its Python API.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rpn_plugin.checkpoint import load_rpn_config
+from rpn_plugin.families import family_named
+
+CONNECTOR = "SdrpnConnector"
+"""The name our KV connector is registered under."""
+
+SETTINGS = "sdrpn"
+"""The entry of the model's Hugging Face configuration that holds our settings."""
+
+
+def hf_overrides(rpn: str | Path) -> dict[str, Any]:
+    """`hf_overrides` that load a model with a tap for the RPN in folder `rpn`.
+
+    Raises CheckpointError if the folder's configuration cannot be read.
+    """
+    family = family_named(load_rpn_config(rpn).family)
+    return {
+        "architectures": [family.engine_architecture],
+        SETTINGS: {"rpn": str(Path(rpn).resolve())},
+    }
+
+
+def kv_transfer_config() -> dict[str, Any]:
+    """`kv_transfer_config` that carries RoI requests into the engine and maps out of it.
+
+    A producer only: as a consumer, vLLM would hold back freed blocks for loads that never come.
+    """
+    return {"kv_connector": CONNECTOR, "kv_role": "kv_producer"}
