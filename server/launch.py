@@ -78,7 +78,7 @@ def plan(
     defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
     command = [
         *(sys.executable, "-m", _SERVER_MODULE, "--model", model),
-        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(model, rpn_folder)})),
+        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(rpn_folder)})),
         *("--kv-transfer-config", json.dumps(kv_transfer_config())),
         *_defaults_not_given(defaults, arguments),
         *arguments,
