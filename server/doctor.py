@@ -112,7 +112,7 @@ def _rpn(model: str, rpn: str) -> Finding:
     return _compatible("RPN", rpn, fits, "train one for this model, or name another with --rpn")
 
 
-def _compatible(part: str, found: str, check: Callable[[], None], mend: str) -> Finding:
+def _compatible(part: str, found: str, check: Callable[[], object], mend: str) -> Finding:
     try:
         check()
     except (

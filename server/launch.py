@@ -31,11 +31,13 @@ PLUGINS = ("sdrpn", "sdrpn_endpoint")
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 # Cached token counts are how anyone can see that the second pass is cheap.
 _DEFAULTS = {"--host": "127.0.0.1", "--enable-prompt-tokens-details": None}
-# Of no use to a real model: full precision, no compilation, and a name that is not a path.
+# Of no use to a real model: full precision, no compilation, a name that is not a path, and the
+# smallest cache blocks a CPU takes, because its whole prompt is shorter than the usual 128 tokens.
 _SHIPPED_DEFAULTS = {
     "--served-model-name": "sdrpn-demo",
     "--dtype": "float32",
     "--enforce-eager": None,
+    "--block-size": "32",
 }
 # vLLM would set one more core aside for our connector, which runs in the worker itself.
 _ENVIRONMENT_DEFAULTS = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}

@@ -47,7 +47,7 @@ def read_picture(url: str) -> Picture:
     """
     data = _bytes_of(url)
     digest = hashlib.blake2b(data, digest_size=16, key=_DIGEST_KEY).hexdigest()
-    return Picture(_decode(data), digest)
+    return Picture(decode_picture(data), digest)
 
 
 def _bytes_of(url: str) -> bytes:
@@ -68,7 +68,8 @@ def _bytes_of(url: str) -> bytes:
         raise BadPicture(f"the data: URL's base64 is broken: {error}") from error
 
 
-def _decode(data: bytes) -> Image.Image:
+def decode_picture(data: bytes) -> Image.Image:
+    """Upright RGB pixels of a picture file; raises as `read_picture` does."""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

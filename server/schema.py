@@ -96,7 +96,7 @@ class RegionReport(BaseModel):
     Boxes given by the caller come back as they were given, with score 1.
     """
 
-    box: Box
+    box: Annotated[list[int | float], Len(4, 4)]
     score: float
 
     @property

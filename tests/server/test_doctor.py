@@ -31,7 +31,7 @@ def test_an_rpn_of_another_model_is_found_with_its_mending(
 
 
 def test_a_plugin_that_is_not_installed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.metadata, "entry_points", lambda **_: ())
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: ())
     findings = {finding.part: finding for finding in doctor.examine(str(SHIPPED_MODEL))}
     assert findings["plugin sdrpn"].mend is not None
     assert findings["plugin sdrpn_endpoint"].mend is not None
