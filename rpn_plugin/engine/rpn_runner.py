@@ -19,6 +19,9 @@ from rpn_plugin.engine.packing import unpack
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
 
+Results = dict[str, RoiMap | RoiError]
+"""By request id."""
+
 
 @dataclass(frozen=True)
 class PagedStates:
@@ -45,19 +48,27 @@ class RpnRunner:
         self._states = states
         self._batch_tokens = batch_tokens
 
-    def run(self, jobs: Sequence[RoiJob]) -> dict[str, RoiMap | RoiError]:
+    def run(self, jobs: Sequence[RoiJob]) -> Results:
         """A map for each job, or why there is none, by request id. Never raises."""
-        results: dict[str, RoiMap | RoiError] = {}
+        results: Results = {}
         for batch in batches(jobs, self._batch_tokens):
-            try:
-                results |= self._run_batch(batch)
-            except Exception as error:  # an exception here would end the engine, for everybody
-                reason = RoiError(f"the RPN failed: {error}")
-                results |= {job.request_id: reason for job in batch}
+            results |= self._run_guarded(batch)
+        return results
+
+    def _run_guarded(self, batch: Sequence[RoiJob]) -> Results:
+        """The batch's results; where it fails, each job's on its own."""
+        try:
+            return self._run_batch(batch)
+        except Exception as error:  # an exception here would end the engine, for everybody
+            if len(batch) == 1:
+                return {batch[0].request_id: RoiError(f"the RPN failed: {error}")}
+        results: Results = {}
+        for job in batch:
+            results |= self._run_guarded([job])
         return results
 
     @torch.inference_mode()
-    def _run_batch(self, batch: Sequence[RoiJob]) -> dict[str, RoiMap | RoiError]:
+    def _run_batch(self, batch: Sequence[RoiJob]) -> Results:
         started = time.perf_counter()
         device = self._states.rows.device
         slots = torch.stack(_padded_slots(batch, self._states.block_tokens)).to(device)

@@ -1,0 +1,95 @@
+"""Engines for the hazard tests: three are started in all, one after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from rpn_plugin.checkpoint import save_rpn
+from rpn_plugin.config import RpnConfig
+from rpn_plugin.head import RegionProposalNetwork
+from tests.engine.engines import KINDS, Engine, OneAtATime
+from tests.engine.reference import Reference
+
+MODEL = Path(__file__).parents[2] / "demo" / "model"
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_PLUGINS": "sdrpn",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one engine stand together, so that it is started once."""
+    order = list(KINDS)
+
+    def engine_of(item: pytest.Item) -> int:
+        fixtures = getattr(item, "fixturenames", ())
+        return next((1 + order.index(kind) for kind in order if kind in fixtures), 0)
+
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    places = [index for index, item in enumerate(items) if item in here]
+    for place, item in zip(places, sorted(here, key=engine_of), strict=True):
+        items[place] = item
+
+
+@pytest.fixture(scope="package")
+def model_folder() -> Path:
+    """The shipped model."""
+    return MODEL
+
+
+@pytest.fixture(scope="package")
+def rpn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random RPN of depth 3 for the shipped model, with scores of size 1 and more."""
+    hf_config = json.loads((MODEL / "config.json").read_text())
+    torch.manual_seed(0)
+    rpn = RegionProposalNetwork(RpnConfig.for_model(hf_config, tap_layer=2, depth=3))
+    for parameter in rpn.layers[-1].self_attn.parameters():
+        parameter.data *= 3
+    folder = tmp_path_factory.mktemp("rpn")
+    save_rpn(rpn, folder)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def reference(model_folder: Path, rpn_folder: Path) -> Reference:
+    """The dense float32 maps."""
+    return Reference(model_folder, rpn_folder)
+
+
+@pytest.fixture(scope="package")
+def engines(model_folder: Path, rpn_folder: Path) -> Iterator[OneAtATime]:
+    """The one running engine, of whichever kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        engines = OneAtATime(model_folder, rpn_folder)
+        try:
+            yield engines
+        finally:
+            engines.stop()
+
+
+@pytest.fixture
+def eager(engines: OneAtATime) -> Engine:
+    """float32, no compilation, chunks of 64 tokens, a small cache."""
+    return engines.get("eager")
+
+
+@pytest.fixture
+def bfloat16(engines: OneAtATime) -> Engine:
+    """bfloat16, no compilation."""
+    return engines.get("bfloat16")
+
+
+@pytest.fixture
+def compiled(engines: OneAtATime) -> Engine:
+    """float32 under torch.compile."""
+    return engines.get("compiled")

@@ -1,0 +1,43 @@
+"""Part of the prompt is in the cache and not computed again: its states are found there."""
+
+from __future__ import annotations
+
+from tests.engine.chats import Chat, noise
+from tests.engine.checks import assert_right
+from tests.engine.engines import BLOCK, Ask, Engine
+from tests.engine.reference import Reference
+
+
+def test_same_picture_other_question(eager: Engine, reference: Reference) -> None:
+    picture = noise(9, 11, seed=3)
+    eager.ask(Ask(Chat((picture,), "What is the code on the blue tag?")))
+    chat = Chat((picture,), "Where is the green one?")
+    (output,) = eager.ask(Ask(chat))
+    assert output.num_cached_tokens >= 3 * BLOCK
+    assert_right(reference, chat, output)
+
+
+def test_identical_request(eager: Engine, reference: Reference) -> None:
+    chat = Chat((noise(10, 7, seed=4),))
+    eager.ask(Ask(chat))
+    (output,) = eager.ask(Ask(chat))
+    # As much as can be: the last token is always computed, and hits are whole blocks.
+    assert output.num_cached_tokens == (len(output.prompt_token_ids) - 1) // BLOCK * BLOCK
+    assert_right(reference, chat, output)
+
+
+def test_blocks_that_an_unflagged_request_cached(eager: Engine, reference: Reference) -> None:
+    chat = Chat((noise(8, 8, seed=5),))
+    eager.ask(Ask(chat, params=None))
+    (output,) = eager.ask(Ask(chat))
+    assert output.num_cached_tokens > 0
+    assert_right(reference, chat, output)
+
+
+def test_blocks_with_generated_tokens(eager: Engine, reference: Reference) -> None:
+    """A second turn repeats the first answer: its states were written during decoding."""
+    first = Chat((noise(6, 6, seed=6),))
+    (turn,) = eager.ask(Ask(first, params=None, max_tokens=3 * BLOCK))
+    (output,) = eager.ask(Ask(first, prompt_token_ids=reference.second_turn(turn)))
+    assert output.num_cached_tokens > len(turn.prompt_token_ids) + BLOCK
+    assert_right(reference, first, output)

@@ -1,0 +1,117 @@
+"""When a job is dispatched and how its result finds the request, step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from vllm import SamplingParams
+from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
+from vllm.v1.core.sched.output import KVConnectorBlockState, SchedulerOutput
+from vllm.v1.request import Request
+
+from rpn_plugin.engine.jobs import ImageSpan, RoiResults
+from rpn_plugin.engine.scheduler_side import SchedulerSide
+from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, decode_result
+
+MAP = RoiMap(np.arange(6, dtype=np.float32).reshape(2, 3), seconds=0.5, batch_size=2)
+PROMPT = 100
+
+
+def request(name: str, params: dict[str, Any] | None) -> Request:
+    picture = MultiModalFeatureSpec(None, "image", "hash", PlaceholderRange(10, 6))
+    extra = {"kv_transfer_params": params} if params else None
+    sampling = SamplingParams(max_tokens=1, extra_args=extra)
+    return Request(name, list(range(PROMPT)), sampling, None, mm_features=[picture])
+
+
+def flagged(name: str) -> Request:
+    return request(name, RoiRequest().to_params())
+
+
+def step(**scheduled: int) -> SchedulerOutput:
+    """A step that computes that many tokens of each request; the tap is in group 1."""
+    output = SchedulerOutput.make_empty()
+    output.num_scheduled_tokens = scheduled
+    output.kv_connector_block_state = KVConnectorBlockState(
+        req_ids=set(scheduled), resolve_block_ids=lambda _: ([0], [4, 2, 9]),
+        boundary_state_offloads={},
+    )  # fmt: skip
+    return output
+
+
+@pytest.fixture
+def side() -> SchedulerSide:
+    return SchedulerSide(tap_group=1)
+
+
+def test_job_comes_with_the_last_prompt_token(side: SchedulerSide) -> None:
+    asked = flagged("a")
+    side.add(asked)
+    assert side.jobs(step(a=64)).jobs == ()
+    asked.num_computed_tokens = 64
+    (job,) = side.jobs(step(a=36)).jobs
+    assert (job.request_id, job.block_ids, job.prompt_length) == ("a", (4, 2, 9), PROMPT)
+    assert job.image == ImageSpan(10, 6)
+    asked.num_computed_tokens = 100
+    assert side.jobs(step(a=1)).jobs == ()
+
+
+def test_request_preempted_in_its_prompt_starts_over(side: SchedulerSide) -> None:
+    asked = flagged("a")
+    side.add(asked)
+    assert side.jobs(step(a=64)).jobs == ()
+    asked.num_computed_tokens = 0
+    assert side.jobs(step(b=64)).jobs == ()
+    assert side.jobs(step(a=64)).jobs == ()
+    asked.num_computed_tokens = 64
+    assert len(side.jobs(step(a=64, b=1)).jobs) == 1
+
+
+def test_answer_is_filled_after_it_was_handed_out(side: SchedulerSide) -> None:
+    side.add(flagged("a"))
+    side.jobs(step(a=PROMPT))
+    answer = side.finish("a")
+    side.deliver(RoiResults({"a": MAP}))
+    assert np.array_equal(decode_result(answer).logits, MAP.logits)
+
+
+def test_answer_of_a_request_that_goes_on(side: SchedulerSide) -> None:
+    side.add(flagged("a"))
+    side.jobs(step(a=PROMPT))
+    side.deliver(RoiResults({"a": MAP}))
+    assert decode_result(side.finish("a")).batch_size == 2
+
+
+def test_cancelled_before_its_prompt_was_computed(side: SchedulerSide) -> None:
+    side.add(flagged("a"))
+    with pytest.raises(RoiError, match="ended before"):
+        decode_result(side.finish("a"))
+    assert side.jobs(step(a=PROMPT)).jobs == ()
+
+
+def test_cancelled_while_the_worker_computes_it(side: SchedulerSide) -> None:
+    side.add(flagged("a"))
+    side.jobs(step(a=PROMPT))
+    side.finish("a")
+    side.deliver(RoiResults({"a": MAP}))
+    side.add(flagged("a"))
+    with pytest.raises(RoiError, match="ended before"):
+        decode_result(side.finish("a"))
+
+
+def test_unflagged_request_costs_nothing_and_gets_nothing(side: SchedulerSide) -> None:
+    side.add(request("a", None))
+    side.add(request("b", {"someone": "else's"}))
+    assert side.jobs(step(a=PROMPT, b=PROMPT)) is side.jobs(step())
+    assert side.finish("a") is None
+    assert side.finish("b") is None
+
+
+@pytest.mark.parametrize("params", [{"sdrpn": None}, {"sdrpn": []}, {"sdrpn": {"image": 1.5}}])
+def test_malformed_request_is_answered(side: SchedulerSide, params: dict[str, Any]) -> None:
+    side.add(request("a", params))
+    assert side.jobs(step(a=PROMPT)).jobs == ()
+    with pytest.raises(RoiError, match="must be"):
+        decode_result(side.finish("a"))
