@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="default: the first that the endpoint serves")
     parser.add_argument("--api-key", help="if the endpoint wants one")
     parser.add_argument(
+        "--max-tokens", type=int, default=256, help="of each answer (default: %(default)s)"
+    )
+    parser.add_argument(
         "--out", type=Path, help="the picture to write (default: PICTURE with -sdrpn.png)"
     )
 
@@ -37,8 +40,8 @@ def _run(args: argparse.Namespace) -> int:
     data = args.picture.read_bytes()
     original = decode_picture(data)
     client = Client(args.url, args.api_key, args.model)
-    base = client.ask(data, args.question, roi=False)
-    zoomed = client.ask(data, args.question, roi={"heatmap": True})
+    base = client.ask(data, args.question, False, args.max_tokens)
+    zoomed = client.ask(data, args.question, {"heatmap": True}, args.max_tokens)
     _print_answers(base, zoomed)
 
     out = args.out or args.picture.with_name(f"{args.picture.stem}-sdrpn.png")

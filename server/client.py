@@ -36,7 +36,9 @@ class Client:
         self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_PATIENCE)
         self._model = model or self._served_model()
 
-    def ask(self, picture: bytes, question: str, roi: bool | dict[str, Any]) -> Answer:
+    def ask(
+        self, picture: bytes, question: str, roi: bool | dict[str, Any], max_tokens: int
+    ) -> Answer:
         """The answer to `question` about the picture file `picture`, sampled greedily."""
         url = "data:application/octet-stream;base64," + base64.b64encode(picture).decode()
         content = [
@@ -47,6 +49,7 @@ class Client:
             "model": self._model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
+            "max_completion_tokens": max_tokens,
             "roi": roi,
         }
         started = time.perf_counter()

@@ -28,7 +28,7 @@ from server.pictures import Picture, read_picture
 from server.schema import RegionReport, RoiDefaults, RoiOptions, RoiReport, RoiSettings
 from server.viewing import PicturePool, View, base_view, crop_view
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vllm.sdrpn")  # below vLLM's, for its handler and format
 
 
 @dataclass(frozen=True)

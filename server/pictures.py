@@ -60,7 +60,7 @@ def _bytes_of(url: str) -> bytes:
     header, comma, payload = rest.partition(",")
     if not comma or not header.lower().endswith(";base64"):
         raise BadPicture("a data: URL looks like data:image/png;base64,...; this one does not")
-    if len(payload) > MAX_PICTURE_BYTES * 4 // 3 + 4:
+    if len(payload) // 4 * 3 - payload[-2:].count("=") > MAX_PICTURE_BYTES:
         raise PictureTooLarge(f"a picture has more than {MAX_PICTURE_BYTES} bytes")
     try:
         return base64.b64decode(payload, validate=True)

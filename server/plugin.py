@@ -17,6 +17,7 @@ from rpn_plugin.checkpoint import load_rpn_config
 from server import routes
 from server.passes import TwoPassChat
 from server.schema import RoiDefaults
+from server.views import CELL
 
 
 class SdrpnEndpointPlugin:
@@ -34,11 +35,21 @@ class SdrpnEndpointPlugin:
 
         Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
         """
-        state.openai_serving_chat = TwoPassChat(state.openai_serving_chat, _defaults(args))
+        defaults = _defaults(args, _max_view_tokens(engine_client))
+        state.openai_serving_chat = TwoPassChat(state.openai_serving_chat, defaults)
         state.sdrpn_chat = state.openai_serving_chat
 
 
-def _defaults(args: Namespace) -> RoiDefaults:
+def _max_view_tokens(engine_client: Any) -> int:
+    """Visual tokens of the largest picture that vLLM's processor for this model would not shrink.
+
+    Rests on `Qwen2VLProcessingInfo.get_image_size_with_most_features`.
+    """
+    largest = engine_client.renderer.get_mm_processor().info.get_image_size_with_most_features()
+    return (int(largest.width) // CELL) * (int(largest.height) // CELL)
+
+
+def _defaults(args: Namespace, max_view_tokens: int) -> RoiDefaults:
     overrides = args.hf_overrides if isinstance(args.hf_overrides, dict) else {}
     try:
         folder = overrides["sdrpn"]["rpn"]
@@ -50,7 +61,8 @@ def _defaults(args: Namespace) -> RoiDefaults:
     config = load_rpn_config(folder)
     return RoiDefaults(
         threshold=config.threshold,
-        base_tokens=config.base_tokens,
-        crop_tokens=config.crop_tokens,
+        base_tokens=min(config.base_tokens, max_view_tokens),
+        crop_tokens=min(config.crop_tokens, max_view_tokens),
+        max_view_tokens=max_view_tokens,
         family=config.family,
     )

@@ -25,13 +25,10 @@ from server.errors import BadRoi
 MAX_REGIONS = 8
 """Crops one chat may get; each costs up to `crop_tokens` prompt tokens."""
 
-MAX_VIEW_TOKENS = 16384
-"""What Qwen2-VL's released processor allows one picture (12.8 megapixels of 28 x 28 cells)."""
-
 Box = Annotated[list[FiniteFloat], Len(4, 4)]
 """[x0, y0, x1, y1], half-open, in pixels of the original picture turned upright."""
 
-TokenBudget = Annotated[int, Field(ge=4, le=MAX_VIEW_TOKENS)]
+TokenBudget = Annotated[int, Field(ge=4)]
 
 
 class RoiOptions(BaseModel):
@@ -54,11 +51,16 @@ class RoiOptions(BaseModel):
 
 @dataclass(frozen=True)
 class RoiDefaults:
-    """What the served RPN does unless a request says otherwise (its rpn_config.json)."""
+    """What the served RPN does unless a request says otherwise (its rpn_config.json).
+
+    `max_view_tokens` is a limit, not a default: what the model's own image processor allows one
+    picture. It would scale anything larger down again.
+    """
 
     threshold: float
     base_tokens: int
     crop_tokens: int
+    max_view_tokens: int
     family: str = "qwen2_5_vl"
 
 
@@ -77,7 +79,14 @@ class RoiSettings:
 
     @classmethod
     def of(cls, options: RoiOptions, defaults: RoiDefaults) -> RoiSettings:
-        """`options`, completed by `defaults`."""
+        """`options`, completed by `defaults`. Raises BadRoi for a budget over the model's limit."""
+        for field, tokens in [
+            ("base_tokens", options.base_tokens),
+            ("crop_tokens", options.crop_tokens),
+        ]:
+            if tokens is not None and tokens > defaults.max_view_tokens:
+                limit = f"this model takes at most {defaults.max_view_tokens}"
+                raise BadRoi(f"`roi.{field}` is {tokens}; {limit}", field)
         return cls(
             enabled=options.enabled,
             threshold=defaults.threshold if options.threshold is None else options.threshold,

@@ -44,9 +44,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """The shared endpoint, ready; stopped with all its children when the session ends."""
     log = tmp_path_factory.mktemp("endpoint") / "server.log"
     port = _free_port()
-    # Small blocks, so that a prefix of a few dozen tokens is already a cache hit.
     command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port)]
-    command += ["--block-size", "32"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

@@ -15,7 +15,7 @@ from server.schema import (
     parse_roi,
 )
 
-DEFAULTS = RoiDefaults(threshold=0.2, base_tokens=64, crop_tokens=36)
+DEFAULTS = RoiDefaults(threshold=0.2, base_tokens=64, crop_tokens=36, max_view_tokens=2048)
 
 
 def test_absent_and_null_leave_it_open_and_booleans_decide() -> None:
@@ -62,7 +62,6 @@ def test_every_field_of_an_object_is_read() -> None:
         ({"max_regions": 0}, "roi.max_regions"),
         ({"max_regions": MAX_REGIONS + 1}, "roi.max_regions"),
         ({"base_tokens": 3}, "roi.base_tokens"),
-        ({"crop_tokens": 10**9}, "roi.crop_tokens"),
         ({"boxes": []}, "roi.boxes"),
         ({"boxes": [[0, 0, 1]]}, "roi.boxes.0"),
         ({"boxes": [[0, 0, 1, float("inf")]]}, "roi.boxes.0.3"),
@@ -94,6 +93,15 @@ def test_fields_left_out_take_the_served_defaults() -> None:
 
 def test_a_threshold_of_zero_is_a_threshold() -> None:
     assert RoiSettings.of(RoiOptions(threshold=0.0), DEFAULTS).threshold == 0.0
+
+
+@pytest.mark.parametrize("field", ["base_tokens", "crop_tokens"])
+def test_a_budget_over_the_models_limit_is_refused(field: str) -> None:
+    at_limit = RoiSettings.of(RoiOptions.model_validate({field: 2048}), DEFAULTS)
+    assert getattr(at_limit, field) == 2048
+    with pytest.raises(BadRoi, match="at most 2048") as caught:
+        RoiSettings.of(RoiOptions.model_validate({field: 2049}), DEFAULTS)
+    assert caught.value.param == f"roi.{field}"
 
 
 def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
