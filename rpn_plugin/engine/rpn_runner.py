@@ -1,8 +1,8 @@
 """Runs the RPN on states gathered from the paged tap, many requests at a time.
 
 A batch holds prompts of like length, padded on the right, and no more tokens in all than vLLM
-itself computes in one step; only a prompt longer than that goes alone. Everything is launched
-first and read back afterwards: the device is waited for once.
+itself computes in one step; only a prompt longer than that goes alone. All batches are launched
+before the first is read back, so that a GPU is waited for once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,38 +49,83 @@ class RpnRunner:
         self._states = states
         self._batch_tokens = batch_tokens
 
+    @torch.inference_mode()
     def run(self, jobs: Sequence[RoiJob]) -> Results:
-        """A map for each job, or why there is none, by request id. Never raises."""
+        """A map for each job, or why there is none. No job's failure is another's, or the
+        engine's.
+        """
         results: Results = {}
+        launched: list[_LaunchedBatch] = []
         for batch in batches(jobs, self._batch_tokens):
-            results |= self._run_guarded(batch)
+            self._launch(batch, launched, results)
+        for done in launched:
+            results |= done.read()
         return results
 
-    def _run_guarded(self, batch: Sequence[RoiJob]) -> Results:
-        """The batch's results; where it fails, each job's on its own."""
+    def _launch(
+        self, batch: Sequence[RoiJob], launched: list[_LaunchedBatch], failed: Results
+    ) -> None:
+        """Launch a batch; if that fails, each of its jobs alone."""
         try:
-            return self._run_batch(batch)
+            launched.append(self._launch_batch(batch))
         except Exception as error:  # an exception here would end the engine, for everybody
             if len(batch) == 1:
-                return {batch[0].request_id: RoiError(f"the RPN failed: {error}")}
-        results: Results = {}
-        for job in batch:
-            results |= self._run_guarded([job])
-        return results
+                failed[batch[0].request_id] = RoiError(f"the RPN failed: {error}")
+                return
+            for job in batch:
+                self._launch([job], launched, failed)
 
-    @torch.inference_mode()
-    def _run_batch(self, batch: Sequence[RoiJob]) -> Results:
-        started = time.perf_counter()
+    def _launch_batch(self, batch: Sequence[RoiJob]) -> _LaunchedBatch:
         device = self._states.rows.device
-        slots = torch.stack(_padded_slots(batch, self._states.block_tokens)).to(device)
+        stopwatch = _Stopwatch(device)
+        slots = _padded_slots(batch, self._states.block_tokens).to(device)
         hidden, positions = unpack(self._states.gather(slots), self._rpn.config.hidden_size)
         last = torch.tensor([job.prompt_length - 1 for job in batch], device=device)
-        logits = self._rpn(hidden, positions, last).cpu()
-        positions = positions.cpu()
-        seconds = time.perf_counter() - started
+        logits = self._rpn(hidden, positions, last)
+        stopwatch.stop()
+        return _LaunchedBatch(batch, logits, positions, stopwatch)
+
+
+class _Stopwatch:
+    """The time between its making and `stop`; on a GPU, when work is done and not when queued."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._start = self._now()
+
+    def stop(self) -> None:
+        self._end = self._now()
+
+    def seconds(self) -> float:
+        """Once the device has been waited for."""
+        if self._cuda:
+            return float(self._start.elapsed_time(self._end)) / 1e3
+        return float(self._end - self._start)
+
+    def _now(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+@dataclass(frozen=True)
+class _LaunchedBatch:
+    """Logits [batch, seq] and positions [3, batch, seq], perhaps still being computed."""
+
+    jobs: Sequence[RoiJob]
+    logits: Tensor
+    positions: Tensor
+    stopwatch: _Stopwatch
+
+    def read(self) -> Results:
+        """Wait for the numbers and cut each job's picture out of them."""
+        logits, positions = self.logits.cpu(), self.positions.cpu()
+        seconds = self.stopwatch.seconds()
         return {
-            job.request_id: _picture_map(job, logits[row], positions[:, row], seconds, len(batch))
-            for row, job in enumerate(batch)
+            job.request_id: _map(job, logits[row], positions[:, row], seconds, len(self.jobs))
+            for row, job in enumerate(self.jobs)
         }
 
 
@@ -95,8 +141,8 @@ def batches(jobs: Sequence[RoiJob], batch_tokens: int) -> Iterator[list[RoiJob]]
         yield group
 
 
-def _padded_slots(batch: Sequence[RoiJob], block_tokens: int) -> list[Tensor]:
-    """The cache slots of each prompt's tokens, int64 [longest prompt].
+def _padded_slots(batch: Sequence[RoiJob], block_tokens: int) -> Tensor:
+    """The cache slots of each prompt's tokens, int64 [batch, longest prompt].
 
     A short prompt repeats its last token: padding is masked, but must be finite even so.
     """
@@ -106,10 +152,10 @@ def _padded_slots(batch: Sequence[RoiJob], block_tokens: int) -> list[Tensor]:
         token = torch.arange(longest).clamp_max(job.prompt_length - 1)
         blocks = torch.tensor(job.block_ids)
         slots.append(blocks[token // block_tokens] * block_tokens + token % block_tokens)
-    return slots
+    return torch.stack(slots)
 
 
-def _picture_map(
+def _map(
     job: RoiJob, logits: Tensor, positions: Tensor, seconds: float, batch_size: int
 ) -> RoiMap | RoiError:
     """The picture's own logits, as many rows and columns as its positions span."""

@@ -51,8 +51,9 @@ def rpn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hf_config = json.loads((MODEL / "config.json").read_text())
     torch.manual_seed(0)
     rpn = RegionProposalNetwork(RpnConfig.for_model(hf_config, tap_layer=2, depth=3))
-    for parameter in rpn.layers[-1].self_attn.parameters():
-        parameter.data *= 3
+    for name, parameter in rpn.named_parameters():
+        if name.startswith("layers.2.self_attn"):
+            parameter.data *= 3
     folder = tmp_path_factory.mktemp("rpn")
     save_rpn(rpn, folder)
     return folder
