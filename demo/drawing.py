@@ -1,4 +1,4 @@
-"""Draws one thing of a page: a coloured tag with a code on it, or a sign with a shape and a code."""
+"""Draws one thing of a page: a coloured tag with a code on it, or a sign: a shape and a code."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def render_page(seed: int, index: int) -> Page:
     rng = Random(f"sdrpn demo page {seed} {index}")
     kind = KINDS[index % len(KINDS)]
     size = rng.choice(SIZES)
-    share, low, high = rng.choices(_TEXT_HEIGHTS, [s for s, _, _ in _TEXT_HEIGHTS])[0]
+    _, low, high = rng.choices(_TEXT_HEIGHTS, [s for s, _, _ in _TEXT_HEIGHTS])[0]
     height = rng.randint(low, high)
     names = rng.sample(tuple(COLOURS) if kind == "tags" else SHAPES, rng.randint(4, 7))
     codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]

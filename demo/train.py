@@ -1,0 +1,63 @@
+"""Trains the small model from nothing: `python -m demo.train`.
+
+Three stages, each resumable: the vision tower on dense labels, the language model on questions, the
+RPN on the model's own attention. Then the model folder is written. Started again after a kill at
+any time, it goes on where the last checkpoint was; checkpoints and logs lie in `--runs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from demo.architecture import MODEL_DIR, build_model, save_model
+from demo.language_stage import train_language
+from demo.rpn_stage import train_rpn
+from demo.vision_stage import normalise_features, train_vision
+from rpn_plugin.checkpoint import save_rpn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long to train: steps of each stage, and pages to take them from."""
+
+    seed: int = 0
+    vision_steps: int = 5000
+    language_steps: int = 4500
+    steps_per_shard: int = 150
+    rpn_steps: int = 800
+    rpn_pages: int = 2400
+
+
+FULL = Recipe()
+SMOKE = Recipe(vision_steps=4, language_steps=4, steps_per_shard=4, rpn_steps=4, rpn_pages=64)
+"""Seconds instead of hours, for tests: every stage runs, nothing is learnt."""
+
+
+def train(recipe: Recipe, runs: Path, out: Path) -> None:
+    """Runs what is left of the recipe and writes the model folder to `out`."""
+    model = build_model(recipe.seed)
+    train_vision(model, runs, recipe.vision_steps)
+    normalise_features(model.model.visual)
+    train_language(model, runs, recipe.language_steps, recipe.steps_per_shard)
+    rpn = train_rpn(model, runs, recipe.rpn_steps, recipe.rpn_pages)
+    save_model(model, out)
+    save_rpn(rpn.to(torch.bfloat16), out / "rpn")
+    print(f"wrote {out}", flush=True)
+
+
+def main() -> None:
+    """Trains the model that ships."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=MODEL_DIR)
+    parser.add_argument("--runs", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--smoke", action="store_true", help="a few steps only: for tests")
+    arguments = parser.parse_args()
+    train(SMOKE if arguments.smoke else FULL, arguments.runs, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What the model sees of a page in training: base view and crops, exactly as the server makes them.
+
+Boxes of crops are drawn as an imperfect region proposal would place them: whole base cells around
+a thing, sometimes a cell too many or too few, sometimes just a loose box, sometimes elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from demo.drawing import Box
+from demo.pages import BASE_TOKENS, Page
+from server.views import CELL, scale_to_grid, view_grid
+
+CROP_TOKENS = 64
+"""Crop token budget the demo model is trained and served with."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Pixels uint8 [rows * 28, cols * 28, 3] of `box`, in page pixels."""
+
+    pixels: NDArray[np.uint8]
+    grid: tuple[int, int]
+    box: Box
+
+
+def base_view(page: Page) -> View:
+    """The whole page under the base token budget."""
+    grid = view_grid(page.image.size, BASE_TOKENS)
+    pixels = np.asarray(scale_to_grid(page.image, grid))
+    return View(pixels, grid, (0, 0, *page.image.size))
+
+
+def crop_view(page: Page, box: Box) -> View:
+    """The part of the page in `box`, scaled to the crop token budget."""
+    crop = page.image.crop(box)
+    grid = view_grid(crop.size, CROP_TOKENS, enlarge=True)
+    return View(np.asarray(scale_to_grid(crop, grid)), grid, box)
+
+
+def proposed_box(page: Page, target: Box, rng: Random) -> Box:
+    """A box around `target`, about as a region proposal network would give it."""
+    if rng.random() < 0.25:
+        return _loose_box(page.image, target, rng)
+    rows, cols = view_grid(page.image.size, BASE_TOKENS)
+    cell_w, cell_h = page.image.width / cols, page.image.height / rows
+    x0, x1 = _snap(target[0] / cell_w, target[2] / cell_w, cols, rng)
+    y0, y1 = _snap(target[1] / cell_h, target[3] / cell_h, rows, rng)
+    return int(x0 * cell_w), int(y0 * cell_h), int(x1 * cell_w), int(y1 * cell_h)
+
+
+def random_box(page: Page, rng: Random) -> Box:
+    """A box anywhere on the page, of a size that regions have."""
+    width, height = rng.randint(100, 360), rng.randint(100, 360)
+    x = rng.randint(0, page.image.width - width)
+    y = rng.randint(0, page.image.height - height)
+    return x, y, x + width, y + height
+
+
+def _snap(low: float, high: float, cells: int, rng: Random) -> tuple[int, int]:
+    """The cells that [low, high) covers by more than a random share, at times one more."""
+    enough = rng.uniform(0.02, 0.35)
+    first = min(int(low + 1 - enough), cells - 1)
+    last = max(int(high + 1 - enough), first + 1)
+    if rng.random() < 0.2:
+        first -= 1
+    if rng.random() < 0.2:
+        last += 1
+    return max(0, first), min(cells, last)
+
+
+def _loose_box(image: Image.Image, target: Box, rng: Random) -> Box:
+    room = rng.choice((0, 10, 40, 80, 120))
+    margins = [round(rng.random() * room) for _ in range(4)]
+    return (
+        max(0, target[0] - margins[0]),
+        max(0, target[1] - margins[1]),
+        min(image.width, target[2] + margins[2]),
+        min(image.height, target[3] + margins[3]),
+    )
+
+
+def scale(view: View) -> tuple[float, float]:
+    """View pixels per page pixel, horizontally and vertically."""
+    rows, cols = view.grid
+    return (
+        cols * CELL / (view.box[2] - view.box[0]),
+        rows * CELL / (view.box[3] - view.box[1]),
+    )
