@@ -27,7 +27,10 @@ async def with_roi_in_first_chunk(
 
 
 def _with_roi(event: str, roi: dict[str, Any]) -> str:
-    chunk = json.loads(event.removeprefix(_PREFIX))
+    payload = event.removeprefix(_PREFIX)
+    if not payload.startswith("{"):
+        return event  # [DONE]: a stream without a single chunk
+    chunk = json.loads(payload)
     if "choices" not in chunk:
         return event  # an error: vLLM found it only after the stream had begun
     return f"{_PREFIX}{json.dumps({**chunk, 'roi': roi})}\n\n"

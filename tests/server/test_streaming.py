@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from server.streaming import with_roi_in_first_chunk
 
 ROI = {"regions": [], "skipped": "off"}
@@ -37,8 +39,9 @@ async def test_only_the_first_chunk_is_touched() -> None:
     assert calls == ["first"]
 
 
-async def test_an_error_found_late_is_passed_on_as_it_is() -> None:
-    events = ['data: {"error": {"message": "no"}}\n\n', "data: [DONE]\n\n"]
+@pytest.mark.parametrize("first", ['data: {"error": {"message": "no"}}\n\n', CHUNKS[-1]])
+async def test_what_is_no_chunk_is_passed_on_as_it_is(first: str) -> None:
+    events = [first, CHUNKS[-1]]
     stream = with_roi_in_first_chunk(Source(events).stream(), ROI, lambda: None)
     assert [event async for event in stream] == events
 
