@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from queue import Empty
+from queue import Empty, Full
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -38,5 +38,17 @@ def in_background(source: Callable[..., Iterator[Item]], *arguments: Any) -> Ite
 def _produce(queue: Any, source: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
     os.nice(5)
     for item in source(*arguments):
-        queue.put(item)
+        while True:
+            try:
+                queue.put(item, timeout=5)
+                break
+            except Full:
+                if not parent_lives():
+                    return
     queue.put(None)
+
+
+def parent_lives() -> bool:
+    """Whether the process that started this one still runs: a killed one ends no children."""
+    parent = multiprocessing.parent_process()
+    return parent is None or parent.is_alive()

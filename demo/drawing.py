@@ -1,8 +1,7 @@
-"""Draws one thing of a page: a coloured tag with a code on it, or a sign: a shape and a code."""
+"""Draws one thing of a page: a coloured tag with a code on it, or a sign: a circle and a code."""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from random import Random
 
@@ -39,24 +38,19 @@ def draw_tag(
 
 
 def draw_sign(
-    draw: ImageDraw.ImageDraw, box: Box, shape: str, code: str, height: int, rng: Random
+    draw: ImageDraw.ImageDraw, box: Box, colour: str, code: str, height: int, rng: Random
 ) -> Box:
-    """Draws a card filling `box`: the shape left of or above its code; returns the code's box."""
-    draw.rounded_rectangle(
-        _inside(box), radius=6, fill=_vary((250, 250, 248), 5, rng), outline=(90, 90, 90), width=2
-    )
+    """Draws a card filling `box`: a circle left of or above its code; returns the code's box."""
+    paper = _vary((250, 250, 248), 5, rng)
+    draw.rounded_rectangle(_inside(box), radius=6, fill=paper, outline=(90, 90, 90), width=2)
     x0, y0, x1, y1 = box
-    ink = _vary((40, 40, 50), 30, rng)
-    if x1 - x0 > y1 - y0:
-        side = min(y1 - y0 - 20, 72)
-        middle = (y0 + y1) / 2
-        _draw_shape(draw, shape, x0 + 12 + side / 2, middle, side / 2, ink)
-        room = (x0 + 14 + side, y0, x1 - 4, y1)
-    else:
-        side = min(x1 - x0 - 20, 72)
-        middle = (x0 + x1) / 2
-        _draw_shape(draw, shape, middle, y0 + 12 + side / 2, side / 2, ink)
-        room = (x0, y0 + 14 + side, x1, y1 - 4)
+    side = min(y1 - y0 - 20, x1 - x0 - 20, 72)
+    wide = x1 - x0 > y1 - y0
+    left = x0 + 12 if wide else (x0 + x1 - side) // 2
+    top = (y0 + y1 - side) // 2 if wide else y0 + 12
+    fill = _vary(COLOURS[colour], 14, rng)
+    draw.ellipse((left, top, left + side, top + side), fill=fill)
+    room = (left + side + 4, y0, x1 - 4, y1) if wide else (x0, top + side + 4, x1, y1 - 4)
     return _write(draw, room, code, height, (20, 20, 20), rng)
 
 
@@ -82,40 +76,6 @@ def _spot(low: int, high: int, length: int, rng: Random) -> int:
     """Where to begin `length` pixels in [low, high), near the middle."""
     slack = max(0, high - low - length)
     return low + round(slack / 2 + (rng.random() - 0.5) * max(0, slack - 16) * 0.6)
-
-
-def _draw_shape(
-    draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, r: float, ink: tuple[int, int, int]
-) -> None:
-    """Draws `shape` in a circle of radius `r` around (x, y)."""
-    bounds = (x - r, y - r, x + r, y + r)
-    if shape == "circle":
-        draw.ellipse(bounds, fill=ink)
-    elif shape == "ring":
-        draw.ellipse(bounds, outline=ink, width=max(3, round(r * 0.35)))
-    elif shape == "square":
-        draw.rectangle((x - 0.82 * r, y - 0.82 * r, x + 0.82 * r, y + 0.82 * r), fill=ink)
-    elif shape == "cross":
-        draw.rectangle((x - r, y - 0.3 * r, x + r, y + 0.3 * r), fill=ink)
-        draw.rectangle((x - 0.3 * r, y - r, x + 0.3 * r, y + r), fill=ink)
-    else:
-        draw.polygon([(x + r * u, y + r * v) for u, v in _outline(shape)], fill=ink)
-
-
-@lru_cache(maxsize=8)
-def _outline(shape: str) -> tuple[tuple[float, float], ...]:
-    """Corners of a polygon in the unit circle, y downwards."""
-    if shape == "triangle":
-        return ((0, -1), (0.95, 0.8), (-0.95, 0.8))
-    if shape == "diamond":
-        return ((0, -1), (0.7, 0), (0, 1), (-0.7, 0))
-    if shape == "arrow":
-        return ((1, 0), (0.1, -0.9), (0.1, -0.32), (-1, -0.32), (-1, 0.32), (0.1, 0.32), (0.1, 0.9))
-    if shape == "star":
-        turns = [math.pi * (k / 5 - 0.5) for k in range(10)]
-        radii = [1.0 if k % 2 == 0 else 0.42 for k in range(10)]
-        return tuple((r * math.cos(t), r * math.sin(t)) for r, t in zip(radii, turns, strict=True))
-    raise ValueError(f"no such shape: {shape}")
 
 
 def _vary(colour: tuple[int, int, int], spread: int, rng: Random) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ step beside the codes: without them the word is never bound to the right spot in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,13 +31,22 @@ from demo.stage import Optimizers, Stage
 
 LANGUAGE_SEED = 202
 HELD_OUT_SEED = 203
-_PAGES = 10
-"""Pages in a batch."""
 
-_EARLY, _LATE = Layout(plain=12, cropped=1), Layout(plain=8, cropped=2)
-"""Reading crops is quickly learnt, pointing is not: crops are rare in the first half."""
 
-_KEPT_SHARDS = 16
+@dataclass(frozen=True)
+class _Batch:
+    """Pages of a batch, and the questions that are asked about each."""
+
+    pages: int
+    layout: Layout
+
+
+_POINTING = _Batch(28, Layout(plain=4, cropped=0))
+_READING = _Batch(20, Layout(plain=2, cropped=1))
+"""Reading crops is quickly learnt, pointing is not: one batch of four has crops, later each other.
+Many pages with few questions teach faster than few pages with many."""
+
+_KEPT_SHARDS = 32
 
 
 @torch.no_grad()
@@ -68,7 +78,7 @@ def train_language(model: Any, folder: Path, steps: int, steps_per_shard: int) -
             if shard not in pool:
                 pool[shard] = shards.load(shard)
         pool.pop(newest - _KEPT_SHARDS, None)
-        packed = _batch(pool, newest, Random(f"language {number}"), number / steps)
+        packed = _batch(pool, newest, Random(f"language {number}"), number, number / steps)
         loss, numbers = answer_loss(model, packed)
         loss.backward()
         optimizers.step(number / steps)
@@ -114,11 +124,11 @@ def _right(logits: Tensor, targets: Tensor, packed: Packed) -> list[tuple[str, f
 
 
 def _held_out(tower: Any) -> list[Packed]:
-    pages = make_shard(tower, HELD_OUT_SEED, 0, 96)
+    pages = make_shard(tower, HELD_OUT_SEED, 0, 128)
     rng = Random(0)
     return [
-        pack([(p, _questions(p, rng, 0.9)) for p in pages[i : i + _PAGES]], Layout(12, 5))
-        for i in range(0, len(pages), _PAGES)
+        pack([(p, _questions(p, rng)) for p in pages[i : i + 16]], Layout(6, 1))
+        for i in range(0, len(pages), 16)
     ]
 
 
@@ -133,25 +143,27 @@ def answer_accuracy(model: Any, batches: Sequence[Packed]) -> dict[str, float]:
 
 
 def _batch(
-    pool: dict[int, list[PageFeatures]], newest: int, rng: Random, share_done: float
+    pool: dict[int, list[PageFeatures]], newest: int, rng: Random, number: int, share_done: float
 ) -> Packed:
     """Pages from the kept shards, the newest ones more often, with questions."""
+    shape = _READING if number % (4 if share_done < 0.5 else 2) == 0 else _POINTING
     chosen = []
-    for _ in range(_PAGES):
-        shard = newest if rng.random() < 0.3 else rng.choice(sorted(pool))
+    for _ in range(shape.pages):
+        shard = newest if rng.random() < 0.2 else rng.choice(sorted(pool))
         page = rng.choice(pool[shard])
-        chosen.append((page, _questions(page, rng, share_done)))
-    return pack(chosen, _EARLY if share_done < 0.5 else _LATE)
+        chosen.append((page, _questions(page, rng)))
+    return pack(chosen, shape.layout)
 
 
-def _questions(page: PageFeatures, rng: Random, share_done: float) -> list[Question]:
-    """Questions about a page, about as many as a row has room for; codes first, then places."""
+def _questions(page: PageFeatures, rng: Random) -> list[Question]:
+    """Questions about a page, the most useful first; a row takes as many as it has room for."""
     where, what = _where(page), _what(page)
     rng.shuffle(where)
     rng.shuffle(what)
     codes = _codes_without_crop(page, rng)
-    most = 3 if share_done < 0.5 else 4
-    return codes[:most] + what[:3] + where + what[3:] + _codes_with_crop(page, rng)
+    first = codes[:2] + where[:1] + what[:1]
+    rng.shuffle(first)
+    return first + where[1:] + what[1:] + _codes_with_crop(page, rng)
 
 
 def _where(page: PageFeatures) -> list[Question]:

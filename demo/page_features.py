@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from demo.architecture import build_model
+from demo.background import parent_lives
 from demo.pages import Page, Thing, render_page
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
 
 SHARD_PAGES = 320
-CROPS = 5
+CROPS = 1
 READABLE_PX = 6.0
 """Codes at least this tall in a view are asked about in training."""
 
@@ -51,10 +52,13 @@ class PageFeatures:
 
 def describe_page(page: Page, rng: Random, crops: int = CROPS) -> tuple[list[View], PageFeatures]:
     """The page's views, and its features with the visual tokens still to be filled in."""
-    boxes = [proposed_box(page, rng.choice(page.things).box, rng) for _ in range(crops - 1)]
+    boxes = [
+        proposed_box(page, rng.choice(page.things).box, rng)
+        if rng.random() < 0.85
+        else random_box(page, rng)
+        for _ in range(crops)
+    ]
     views = [base_view(page), *(crop_view(page, box) for box in boxes)]
-    if crops:
-        views.append(crop_view(page, random_box(page, rng)))
     base_scale = scale(views[0])[1]
     heights = tuple((t.text_box[3] - t.text_box[1]) * base_scale for t in page.things)
     nothing = torch.empty(0)
@@ -155,7 +159,7 @@ class Shards:
 
 
 def _make_shards(folder: Path, weights: Path, seed: int, count: int) -> None:
-    os.nice(15)
+    os.nice(5)
     torch.set_num_threads(1)
     tower = build_model(0).model.visual
     tower.load_state_dict(torch.load(weights, weights_only=True))
@@ -163,6 +167,8 @@ def _make_shards(folder: Path, weights: Path, seed: int, count: int) -> None:
         path = _shard_path(folder, number)
         if path.exists():
             continue
+        if not parent_lives():
+            return
         pages = make_shard(tower, seed, number * SHARD_PAGES, SHARD_PAGES)
         scratch = path.with_suffix(".tmp")
         torch.save([asdict(page) for page in pages], scratch)

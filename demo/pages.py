@@ -1,9 +1,10 @@
 """Pages of the demo: pictures with several labelled codes, and one question about each.
 
-Two kinds of page: "tags" (coloured tags, asked for by colour) and "signs" (cards with a shape,
-asked for by shape). What tells the things apart is large enough for the base view; the codes run
-from legible in it down to lost. `python -m demo.pages --seed 1 --count 9 --out DIR` writes PNG
-pages and `pages.jsonl`. The same seed gives the same bytes.
+Two kinds of page: "tags" (coloured tags with a code on them) and "signs" (white cards with a
+coloured circle beside or above the code); both are asked for by colour. What tells the things apart
+is large enough for the base view; the codes run from legible in it down to lost. The same seed
+gives the same bytes: `python -m demo.pages --seed 1 --count 9 --out DIR` writes PNG pages and
+`pages.jsonl`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from random import Random
 from PIL import Image, ImageDraw
 
 from demo.drawing import Box, draw_sign, draw_tag
-from demo.questions import COLOURS, SHAPES, code_question
+from demo.questions import COLOURS, code_question
 from server.views import CELL, view_grid
 
 KINDS = ("tags", "signs")
@@ -40,7 +41,7 @@ _EDGE = 14
 
 @dataclass(frozen=True)
 class Thing:
-    """A labelled thing: `name` is its colour or shape, `box` its outline, `text_box` its code's."""
+    """A labelled thing: `name` is its colour, `box` its outline, `text_box` its code's."""
 
     name: str
     code: str
@@ -65,10 +66,10 @@ def render_page(seed: int, index: int) -> Page:
     size = rng.choice(SIZES)
     _, low, high = rng.choices(_TEXT_HEIGHTS, [s for s, _, _ in _TEXT_HEIGHTS])[0]
     height = rng.randint(low, high)
-    names = rng.sample(tuple(COLOURS) if kind == "tags" else SHAPES, rng.randint(4, 7))
+    names = rng.sample(tuple(COLOURS), rng.randint(4, 7))
     codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]
     boxes = _lay_out(kind, size, len(names), rng)
-    image, draw = _background(size, rng)
+    image, draw = background(size, rng)
     paint = draw_tag if kind == "tags" else draw_sign
     things = tuple(
         Thing(name, code, box, paint(draw, box, name, code, height, rng))
@@ -114,7 +115,7 @@ def write_pages(seed: int, count: int, folder: Path) -> Path:
 
 def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
     """Up to `count` boxes that keep their distance: in neat rows or scattered."""
-    sizes = [_thing_size(kind, rng) for _ in range(count)]
+    sizes = [thing_size(kind, rng) for _ in range(count)]
     if rng.random() < 0.4:
         return _neat_rows(size, sizes, rng)
     boxes: list[Box] = []
@@ -142,7 +143,8 @@ def _neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random)
     return boxes
 
 
-def _thing_size(kind: str, rng: Random) -> tuple[int, int]:
+def thing_size(kind: str, rng: Random) -> tuple[int, int]:
+    """Width and height of a thing, in page pixels."""
     if kind == "tags":
         return rng.randint(112, 165), rng.randint(84, 120)
     if rng.random() < 0.5:
@@ -154,7 +156,7 @@ def _apart(a: Box, b: Box) -> bool:
     return a[2] + _GAP <= b[0] or b[2] + _GAP <= a[0] or a[3] + _GAP <= b[1] or b[3] + _GAP <= a[1]
 
 
-def _background(size: tuple[int, int], rng: Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def background(size: tuple[int, int], rng: Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Tinted paper, sometimes ruled, so that empty space is not one colour."""
     shade = rng.randint(205, 245)
     paper = tuple(min(255, shade + rng.randint(-8, 8)) for _ in range(3))

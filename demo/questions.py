@@ -16,46 +16,38 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (128, 48, 160),
     "pink": (246, 150, 190),
 }
-"""Tag colours: name and sRGB."""
+"""Colours that tell things apart: name and sRGB."""
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "ring", "arrow")
-"""Shapes drawn on signs."""
+"""Words kept in the vocabulary; pages draw circles only."""
 
 PLACES = 4
 """Rows and columns of the coarse grid in which `where` and `what` name places."""
 
 
-def code_question(kind: str, name: str) -> str:
-    """The demo's task: `name` is a colour (kind "tags") or a shape (kind "signs")."""
+def code_question(kind: str, colour: str) -> str:
+    """The demo's task: `colour` is that of a tag (kind "tags") or a circle (kind "signs")."""
     return {
-        "tags": f"What is the code on the {name} tag?",
-        "signs": f"What is the code by the {name}?",
+        "tags": f"What is the code on the {colour} tag?",
+        "signs": f"What is the code by the {colour} circle?",
     }[kind]
 
 
-def where_question(kind: str, name: str) -> str:
+def where_question(kind: str, colour: str) -> str:
     """Asks for the place of a thing; answered by `place_answer`."""
-    return {"tags": f"Where is the {name} tag?", "signs": f"Where is the {name}?"}[kind]
+    thing = {"tags": "tag", "signs": "circle"}[kind]
+    return f"Where is the {colour} {thing}?"
 
 
 def what_question(kind: str, row: int, column: int) -> str:
-    """Asks which thing is at a place of the coarse grid; answered by its name."""
-    place = place_answer(row, column)
-    return {"tags": f"What colour is the tag at {place}?", "signs": f"What shape is at {place}?"}[
-        kind
-    ]
+    """Asks which thing is at a place of the coarse grid; answered by its colour."""
+    thing = {"tags": "tag", "signs": "circle"}[kind]
+    return f"What colour is the {thing} at row {row} column {column}?"
 
 
 def place_answer(row: int, column: int) -> str:
-    """A place of the coarse grid in words; rows and columns count from 1."""
-    return f"row {row} column {column}"
+    """A place of the coarse grid; rows and columns count from 1.
 
-
-def corpus() -> list[str]:
-    """Every sentence of the demo, for training the tokenizer."""
-    lines = [place_answer(r, c) for r in range(1, 5) for c in range(1, 5)]
-    for kind, names in (("tags", tuple(COLOURS)), ("signs", SHAPES)):
-        for name in names:
-            lines += [name, code_question(kind, name), where_question(kind, name)]
-            lines += [what_question(kind, r, c) for r in range(1, 5) for c in range(1, 5)]
-    return lines
+    The first word already says something: so the last word of the question learns to look there.
+    """
+    return f"{row},{column}"

@@ -1,4 +1,4 @@
-"""Sheets: small pictures full of coloured tags with codes, to learn reading from.
+"""Sheets: small pictures full of things with codes, to learn reading from.
 
 A page shows a handful of codes; a sheet shows dozens, at the sizes that codes have in views. The
 same words and the same font, so what is learnt on sheets is what pages need.
@@ -10,18 +10,24 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from demo.drawing import draw_tag
-from demo.pages import Page, Thing
+from demo.drawing import draw_sign, draw_tag
+from demo.pages import Page, Thing, background, thing_size
 from demo.questions import COLOURS
 from demo.views import View, base_view
 
 _SIDE = 448
-"""Sheets are drawn at twice the size they are seen at, so that they are as smooth as views."""
+"""Sheets of tags are drawn at twice the size they are seen at, to be as smooth as views."""
 
 
 def render_sheet(seed: int, index: int) -> tuple[Page, View]:
     """Sheet `index` of `seed`, and the view of it: 8 x 8 cells."""
     rng = Random(f"sdrpn demo sheet {seed} {index}")
+    page = _tags(rng) if index % 2 else _signs(rng)
+    return page, base_view(page)
+
+
+def _tags(rng: Random) -> Page:
+    """Tags hardly larger than their codes."""
     height = round(2 * 6.5 * 5.0 ** rng.random())
     width = int(1.8 * height)
     pitch_x = int(max(width + 16, 60) * rng.uniform(1.05, 1.4))
@@ -37,5 +43,21 @@ def render_sheet(seed: int, index: int) -> tuple[Page, View]:
             name, code = rng.choice(tuple(COLOURS)), f"{rng.randrange(100):02d}"
             text = draw_tag(draw, box, name, code, height, rng)
             things.append(Thing(name, code, box, text))
-    page = Page("tags", image, tuple(things), 0)
-    return page, base_view(page)
+    return Page("tags", image, tuple(things), 0)
+
+
+def _signs(rng: Random) -> Page:
+    """A page full of signs, from the size of a base view up to that of a crop."""
+    side = round(224 / (0.24 * 3.5 ** rng.random()))
+    image, draw = background((side, side), rng)
+    height = rng.choice((rng.randint(12, 20), rng.randint(20, 50), rng.randint(36, 50)))
+    wide, tall = thing_size("signs", rng)
+    left, top, gap = rng.randint(2, 40), rng.randint(2, 40), rng.randint(6, 50)
+    things = []
+    for y in range(top, side - tall, tall + gap):
+        for x in range(left, side - wide, wide + gap):
+            box = (x, y, x + wide, y + tall)
+            name, code = rng.choice(tuple(COLOURS)), f"{rng.randrange(100):02d}"
+            text = draw_sign(draw, box, name, code, height, rng)
+            things.append(Thing(name, code, box, text))
+    return Page("signs", image, tuple(things), 0)

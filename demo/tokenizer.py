@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from demo.questions import corpus
+from demo.questions import COLOURS, SHAPES
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -23,6 +23,19 @@ SPECIAL_TOKENS = (
 )
 
 _CHAT = ["system\n", "user\n", "assistant\n", "You are a helpful assistant."]
+
+
+def corpus() -> list[str]:
+    """Sentences whose words become tokens. Changing them changes the vocabulary of the model."""
+    places = [f"row {r} column {c}" for r in range(1, 5) for c in range(1, 5)]
+    lines = list(places)
+    for colour in COLOURS:
+        lines += [colour, f"What is the code on the {colour} tag?", f"Where is the {colour} tag?"]
+        lines += [f"What colour is the tag at {place}?" for place in places]
+    for shape in SHAPES:
+        lines += [shape, f"What is the code by the {shape}?", f"Where is the {shape}?"]
+        lines += [f"What shape is at {place}?" for place in places]
+    return lines
 
 
 def build_tokenizer() -> Tokenizer:

@@ -25,9 +25,9 @@ class Recipe:
     """How long to train: steps of each stage, and pages to take them from."""
 
     seed: int = 0
-    vision_steps: int = 5000
-    language_steps: int = 4500
-    steps_per_shard: int = 150
+    vision_steps: int = 6800
+    language_steps: int = 3400
+    steps_per_shard: int = 75
     rpn_steps: int = 800
     rpn_pages: int = 2400
 

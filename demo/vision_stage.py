@@ -31,7 +31,7 @@ FEATURE_STD = 0.5
 """Spread of visual tokens that the language model starts from (its words have 0.25)."""
 
 _BATCH = 16
-_SHEETS = 5
+_SHEETS = 6
 """Sheets beside each page's seven views."""
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -1,0 +1,63 @@
+"""Training killed at any time goes on from its last checkpoint and writes a complete folder."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from demo.stage import Stage
+from rpn_plugin.checkpoint import load_rpn
+
+
+def _train(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "demo.train", "--smoke"]
+    command += ["--runs", str(folder / "runs"), "--out", str(folder / "model")]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def test_smoke_recipe_survives_kills(tmp_path: Path) -> None:
+    first = _train(tmp_path)
+    while not (tmp_path / "runs" / "vision.pt").exists():
+        assert first.poll() is None, "training ended before its first checkpoint"
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "model").exists()
+
+    assert _train(tmp_path).wait(timeout=500) == 0
+    log = (tmp_path / "runs" / "vision.log").read_text()
+    assert "is finished" in log, "the second run trained the vision stage again"
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert load_rpn(tmp_path / "model" / "rpn").config.base_layers == 6
+
+
+def test_stage_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def counting(stop: int) -> list[int]:
+        part = torch.nn.Linear(1, 1)
+        stage = Stage("count", tmp_path, 6, {"part": part}, save_every=0.0)
+        seen = []
+
+        def step(number: int) -> dict[str, float]:
+            if number == stop:
+                raise Killed
+            seen.append(number)
+            part.weight.data.fill_(float(number))
+            return {}
+
+        try:
+            stage.run(step)
+        except Killed:
+            return seen
+        assert part.weight.item() == 5
+        return seen
+
+    assert counting(stop=4) == [0, 1, 2, 3]
+    assert counting(stop=-1) == [4, 5]
+    assert counting(stop=-1) == []
