@@ -32,8 +32,8 @@ class RegionProposalNetwork(nn.Module):
 
         `hidden` [batch, seq, hidden_size] are the tapped states, `positions` int [3, batch, seq]
         their rope positions (t, h, w), `query_index` int [batch] the last prompt token. Sequences
-        are padded on the right: attention is causal, so padding reaches no logit at or before
-        `query_index`. Logits after it mean nothing.
+        are padded on the right, with anything finite: attention is causal, so padding reaches no
+        logit at or before `query_index`. Logits after it mean nothing.
         """
         rope = rotary_angles(positions, self.config)
         *whole, score = self.layers

@@ -10,7 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rpn_plugin.checkpoint import CheckpointError, load_rpn, load_rpn_config, save_rpn
+from rpn_plugin.checkpoint import (
+    CheckpointError,
+    is_published_rpn_tensor,
+    load_rpn,
+    load_rpn_config,
+    save_rpn,
+)
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny" / "checkpoint"
 
@@ -34,6 +40,11 @@ def test_published_configuration_is_understood() -> None:
     config = load_rpn_config(PUBLISHED)
     assert (config.tap_layer, config.depth, config.base_layers) == (4, 3, 8)
     assert (config.hidden_size, config.head_dim, config.mrope_section) == (128, 32, (4, 6, 6))
+
+
+def test_the_rpns_tensors_are_told_from_the_models() -> None:
+    names = load_file(PUBLISHED / "model.safetensors").keys()
+    assert {name for name in names if not is_published_rpn_tensor(name)} == {"model.norm.weight"}
 
 
 def edit_config(folder: Path, **changes: object) -> None:

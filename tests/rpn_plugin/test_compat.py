@@ -73,7 +73,7 @@ def test_model_of_another_shape(field: str, value: float) -> None:
 
 def test_rpn_deeper_in_than_the_model_is() -> None:
     rpn = dataclasses.replace(RPN, tap_layer=8)
-    with pytest.raises(CompatibilityError, match="tap_layer 8 is not a layer 1..4"):
+    with pytest.raises(CompatibilityError, match=r"tap_layer 8 is not a layer 1\.\.4"):
         check_rpn_fits(rpn, {**MODEL, "num_hidden_layers": 4})
 
 
