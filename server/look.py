@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,10 @@ class Looker:
         _check_inside(settings, seen.original)
         parts = {at: [view.part()] for at, view in seen.views.items()}
 
-        first_messages = with_views(messages, parts)
-        proposal = await self._propose(
-            settings, seen.original, request, first_messages, raw_request, timings
+        pass_1 = partial(
+            first_look, self._handler, request, with_views(messages, parts), raw_request
         )
+        proposal = await _propose(settings, seen.original, pass_1, timings)
         if proposal.regions:
             with _measured(timings, "crop"):
                 crops = await self._crop(seen.original, proposal.regions, settings.crop_tokens)
@@ -103,34 +104,8 @@ class Looker:
         """Decodes one picture after another, so that only one is ever held at full resolution."""
         views: dict[PicturePart, View] = {}
         for at in pictures:
-            original, views[at] = await self._pool.run(_picture_and_view, at.url, base_tokens)
-        return _Seen(views, at, original)
-
-    async def _propose(
-        self,
-        settings: RoiSettings,
-        original: Picture,
-        request: ChatCompletionRequest,
-        messages: list[Any],
-        raw_request: Request | None,
-        timings: dict[str, float],
-    ) -> _Proposal:
-        if not settings.enabled:
-            return _Proposal([], Outcome.OFF, skipped="off")
-        if settings.boxes:
-            given = [RegionReport(box=list(box), score=1.0) for box in settings.boxes]
-            return _Proposal(given, Outcome.BOXES_GIVEN)
-        try:
-            with _measured(timings, "pass1"):
-                look = await first_look(self._handler, request, messages, raw_request)
-            regions = _regions(look.roi_map, original, settings)
-        except RoiError as error:
-            logger.warning("No RoI map; answering from the base view: %s", error)
-            return _Proposal([], Outcome.ERROR, skipped=f"error: {error}")
-        timings["rpn"] = _milliseconds(look.roi_map.seconds)
-        if not regions:
-            return _Proposal([], Outcome.NO_REGION, skipped="no_region", look=look)
-        return _Proposal(regions, Outcome.REGION_FOUND, look=look)
+            picture, views[at] = await self._pool.run(_picture_and_view, at.url, base_tokens)
+        return _Seen(views, newest=at, original=picture)
 
     async def _crop(
         self, original: Picture, regions: list[RegionReport], tokens: int
@@ -138,6 +113,31 @@ class Looker:
         return [
             await self._pool.run(crop_view, original, region.corners, tokens) for region in regions
         ]
+
+
+async def _propose(
+    settings: RoiSettings,
+    original: Picture,
+    pass_1: Callable[[], Awaitable[FirstLook]],
+    timings: dict[str, float],
+) -> _Proposal:
+    """The regions to look at again; `pass_1` is called only where they are not settled without."""
+    if not settings.enabled:
+        return _Proposal([], Outcome.OFF, skipped="off")
+    if settings.boxes:
+        given = [RegionReport(box=list(box), score=1.0) for box in settings.boxes]
+        return _Proposal(given, Outcome.BOXES_GIVEN)
+    try:
+        with _measured(timings, "pass1"):
+            look = await pass_1()
+        regions = _regions(look.roi_map, original, settings)
+    except RoiError as error:
+        logger.warning("No RoI map; answering from the base view: %s", error)
+        return _Proposal([], Outcome.ERROR, skipped=f"error: {error}")
+    timings["rpn"] = _milliseconds(look.roi_map.seconds)
+    if not regions:
+        return _Proposal([], Outcome.NO_REGION, skipped="no_region", look=look)
+    return _Proposal(regions, Outcome.REGION_FOUND, look=look)
 
 
 def _picture_and_view(url: str, base_tokens: int) -> tuple[Picture, View]:

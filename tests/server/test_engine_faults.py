@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI, Request
 from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionRequest,
     ChatCompletionResponse,
 )
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, encode_result
+from server import routes
 from server.metrics import Outcome
 from server.passes import TwoPassChat
 from server.schema import RoiDefaults
@@ -130,3 +133,38 @@ async def test_cancelled_in_pass_1_there_is_no_pass_2() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert len(handler.requests) == 1
+
+
+class Engine:
+    """Asked whether it sleeps, it answers `state`, raises it, or hangs where it is None."""
+
+    def __init__(self, state: bool | Exception | None) -> None:
+        self.state = state
+
+    async def is_sleeping(self) -> bool:
+        if isinstance(self.state, Exception):
+            raise self.state
+        if self.state is None:
+            await asyncio.Event().wait()
+        return bool(self.state)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "reason"),
+    [
+        (False, 200, b"ready"),
+        (True, 503, b"asleep"),
+        (EngineDeadError(), 503, b"dead"),
+        (None, 503, b"did not answer"),
+    ],
+)
+async def test_ready_means_that_the_engine_answers(
+    state: bool | Exception | None, status: int, reason: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "ENGINE_ANSWERS_WITHIN", 0.05)
+    app = FastAPI()
+    app.state.engine_client = Engine(state)
+    answer = await routes.ready(Request({"type": "http", "app": app}))
+    assert answer.status_code == status
+    assert reason in answer.body
+    assert ("retry-after" in answer.headers) == (status == 503)
