@@ -20,11 +20,12 @@ from torch import Tensor
 
 from demo.architecture import build_model
 from demo.background import parent_lives
-from demo.pages import Page, Thing, render_page
+from demo.pages import LOST_PX, Page, Thing, render_page, text_px
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
 
-SHARD_PAGES = 320
+SHARD_PAGES = 480
+_LOST_DROPPED = 0.6
 CROPS = 1
 READABLE_PX = 6.0
 """Codes at least this tall in a view are asked about in training."""
@@ -119,14 +120,19 @@ def fill_in(tower: Any, views: list[list[View]], pages: list[PageFeatures]) -> l
 
 
 def make_shard(tower: Any, seed: int, first: int, count: int) -> list[PageFeatures]:
-    """Pages `first` to `first + count` of a seed."""
+    """Pages `first` to `first + count` of a seed, less most of those without a legible code.
+
+    A legible code teaches to look at the right spot; the rest of a page teaches that less well.
+    """
     views, pages = [], []
     for index in range(first, first + count):
-        page_views, page = describe_page(
-            render_page(seed, index), Random(f"features {seed} {index}")
-        )
+        rng = Random(f"features {seed} {index}")
+        page = render_page(seed, index)
+        if text_px(page) < LOST_PX and rng.random() < _LOST_DROPPED:
+            continue
+        page_views, described = describe_page(page, rng)
         views.append(page_views)
-        pages.append(page)
+        pages.append(described)
     return fill_in(tower, views, pages)
 
 

@@ -29,8 +29,13 @@ SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
 PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-# Cached token counts are how anyone can see that the second pass is cheap.
-_DEFAULTS = {"--host": "127.0.0.1", "--enable-prompt-tokens-details": None}
+# Cached token counts are how anyone can see that the second pass is cheap. vLLM fetches pictures
+# from any URL on those of its routes that are not ours unless domains are named: name none there is.
+_DEFAULTS = {
+    "--host": "127.0.0.1",
+    "--enable-prompt-tokens-details": None,
+    "--allowed-media-domains": "none.invalid",
+}
 # Of no use to a real model: full precision, no compilation, a name that is not a path, and the
 # smallest cache blocks a CPU takes, because its whole prompt is shorter than the usual 128 tokens.
 _SHIPPED_DEFAULTS = {
