@@ -38,7 +38,10 @@ TAP_LAYER = 1
 DEPTH = 2
 _HEADS = 3
 _BATCH = 64
-_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+_NOISE = 0.02
+"""Shares of right answers closer than this are not told apart by the validation pages."""
+
 
 _CHANCE = 0.02
 """About one standard error of a share of right answers on the validation pages."""

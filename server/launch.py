@@ -30,7 +30,8 @@ PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
 _SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 # Cached token counts are how anyone can see that the second pass is cheap. vLLM fetches pictures
-# from any URL on those of its routes that are not ours unless domains are named: name none there is.
+# from any URL on those of its routes that are not ours unless domains are named: name one that
+# cannot exist.
 _DEFAULTS = {
     "--host": "127.0.0.1",
     "--enable-prompt-tokens-details": None,
