@@ -18,9 +18,6 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """Colours that tell things apart: name and sRGB."""
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "ring", "arrow")
-"""Words kept in the vocabulary; pages draw circles only."""
-
 PLACES = 4
 """Rows and columns of the coarse grid in which `where` and `what` name places."""
 

@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from demo.questions import COLOURS, SHAPES
+from demo.questions import COLOURS
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -22,6 +22,7 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
+_SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "ring", "arrow")
 _CHAT = ["system\n", "user\n", "assistant\n", "You are a helpful assistant."]
 
 
@@ -32,7 +33,7 @@ def corpus() -> list[str]:
     for colour in COLOURS:
         lines += [colour, f"What is the code on the {colour} tag?", f"Where is the {colour} tag?"]
         lines += [f"What colour is the tag at {place}?" for place in places]
-    for shape in SHAPES:
+    for shape in _SHAPES:
         lines += [shape, f"What is the code by the {shape}?", f"Where is the {shape}?"]
         lines += [f"What shape is at {place}?" for place in places]
     return lines

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from demo.architecture import PATCH
 from demo.pages import LOST_PX, Page
-from demo.questions import COLOURS, SHAPES
+from demo.questions import COLOURS
 from demo.views import View, scale
 from server.views import CELL
 
-NAMES = (*COLOURS, *SHAPES)
+NAMES = tuple(COLOURS)
 NOTHING = len(NAMES)
 NO_DIGIT = 10
 IGNORE = -100
