@@ -1,6 +1,6 @@
 """The sizes at which the model sees a picture: the base view and the crop, each under a budget.
 
-A VLM of the Qwen2-VL line spends one visual token on each `cell` x `cell` pixel square. Views are
+A VLM of the Qwen2-VL line spends one visual token on each CELL x CELL pixel square. Views are
 scaled here, to whole cells, so that the model's own image processor has nothing left to resize and
 base view and crop can have budgets of their own.
 """
@@ -11,8 +11,10 @@ import math
 
 from PIL import Image
 
-CELL = 28
-"""Pixels on a side of one visual token: patch 14, merged 2 x 2 (Qwen2.5-VL)."""
+from rpn_plugin.families import QWEN2_5_VL
+
+CELL = QWEN2_5_VL.cell
+"""Pixels on a side of one visual token."""
 
 MIN_CELLS = 4
 """Qwen2-VL's image processor enlarges anything smaller than 56 x 56 pixels; views never are."""
@@ -21,9 +23,7 @@ MAX_ASPECT = 200
 """Qwen2-VL's image processor refuses a picture longer than this many times its width."""
 
 
-def view_grid(
-    size: tuple[int, int], tokens: int, *, enlarge: bool = False, cell: int = CELL
-) -> tuple[int, int]:
+def view_grid(size: tuple[int, int], tokens: int, *, enlarge: bool = False) -> tuple[int, int]:
     """Rows and columns of visual tokens for a picture of `size` (width, height) pixels.
 
     At most `max(tokens, MIN_CELLS)` cells, at least MIN_CELLS, with the picture's aspect ratio kept
@@ -32,7 +32,7 @@ def view_grid(
     """
     width, height = size
     tokens = max(tokens, MIN_CELLS)
-    rows, cols = height / cell, width / cell
+    rows, cols = height / CELL, width / CELL
     if enlarge or rows * cols > tokens:
         shrink = math.sqrt(tokens / (rows * cols))
         rows, cols = rows * shrink, cols * shrink
@@ -42,10 +42,10 @@ def view_grid(
     return min(best[0], best[1] * MAX_ASPECT), min(best[1], best[0] * MAX_ASPECT)
 
 
-def scale_to_grid(image: Image.Image, grid: tuple[int, int], *, cell: int = CELL) -> Image.Image:
+def scale_to_grid(image: Image.Image, grid: tuple[int, int]) -> Image.Image:
     """`image` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
     rows, cols = grid
-    target = (cols * cell, rows * cell)
+    target = (cols * CELL, rows * CELL)
     return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
 
 
