@@ -36,7 +36,9 @@ _HEADS = 3
 _BATCH = 64
 
 
-def train_rpn(model: Any, folder: Path, steps: int, pages: int) -> RegionProposalNetwork:
+def train_rpn(
+    model: Any, folder: Path, steps: int, pages: int, validation_pages: int
+) -> RegionProposalNetwork:
     """Trains an RPN for `model`, or loads it if this stage is finished; chooses its threshold."""
     rpn = _from_base_layers(model)
     optimizers = Optimizers(rpn, muon=2e-3, adamw=3e-4, matrices="layers.")
@@ -56,7 +58,7 @@ def train_rpn(model: Any, folder: Path, steps: int, pages: int) -> RegionProposa
             return {"loss": loss.item(), **numbers}
 
         stage.run(step)
-    threshold = best_threshold(model, rpn, stage.say)
+    threshold = best_threshold(model, rpn, validation_pages, stage.say)
     rpn.config = replace(rpn.config, threshold=threshold)
     return rpn
 

@@ -30,10 +30,18 @@ class Recipe:
     steps_per_shard: int = 75
     rpn_steps: int = 800
     rpn_pages: int = 2400
+    validation_pages: int = 200
 
 
 FULL = Recipe()
-SMOKE = Recipe(vision_steps=4, language_steps=4, steps_per_shard=4, rpn_steps=4, rpn_pages=64)
+SMOKE = Recipe(
+    vision_steps=4,
+    language_steps=4,
+    steps_per_shard=4,
+    rpn_steps=4,
+    rpn_pages=64,
+    validation_pages=2,
+)
 """Seconds instead of hours, for tests: every stage runs, nothing is learnt."""
 
 
@@ -43,7 +51,7 @@ def train(recipe: Recipe, runs: Path, out: Path) -> None:
     train_vision(model, runs, recipe.vision_steps)
     normalise_features(model.model.visual)
     train_language(model, runs, recipe.language_steps, recipe.steps_per_shard)
-    rpn = train_rpn(model, runs, recipe.rpn_steps, recipe.rpn_pages)
+    rpn = train_rpn(model, runs, recipe.rpn_steps, recipe.rpn_pages, recipe.validation_pages)
     save_model(model, out)
     save_rpn(rpn.to(torch.bfloat16), out / "rpn")
     print(f"wrote {out}", flush=True)
