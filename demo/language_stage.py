@@ -59,8 +59,19 @@ def initialise(language: Any) -> None:
             parameter.normal_(0, calm * parameter.shape[1] ** -0.5)
 
 
-def train_language(model: Any, folder: Path, steps: int, steps_per_shard: int) -> None:
+@dataclass(frozen=True)
+class LanguageRecipe:
+    """How long to train and on how much: a new shard of pages every `steps_per_shard` steps."""
+
+    steps: int = 3400
+    steps_per_shard: int = 75
+    shard_pages: int = 480
+    held_out_pages: int = 128
+
+
+def train_language(model: Any, folder: Path, recipe: LanguageRecipe) -> None:
     """Trains `model.model.language_model` in place, or loads it if this stage is finished."""
+    steps, steps_per_shard = recipe.steps, recipe.steps_per_shard
     language = model.model.language_model
     initialise(language)
     optimizers = Optimizers(language, matrices="layers.")
@@ -68,8 +79,9 @@ def train_language(model: Any, folder: Path, steps: int, steps_per_shard: int) -
     if stage.done >= steps:
         return
     tower = model.model.visual
-    shards = Shards(folder / "shards", tower, LANGUAGE_SEED, -(-steps // steps_per_shard))
-    held_out = _held_out(tower)
+    count = -(-steps // steps_per_shard)
+    shards = Shards(folder / "shards", tower, LANGUAGE_SEED, count, recipe.shard_pages)
+    held_out = _held_out(tower, recipe.held_out_pages)
     pool: dict[int, list[PageFeatures]] = {}
 
     def step(number: int) -> dict[str, float]:
@@ -123,8 +135,8 @@ def _right(logits: Tensor, targets: Tensor, packed: Packed) -> list[tuple[str, f
     return [(n, float(w == 0)) for n, w in zip(packed.labels, wrong.tolist(), strict=True)]
 
 
-def _held_out(tower: Any) -> list[Packed]:
-    pages = make_shard(tower, HELD_OUT_SEED, 0, 128)
+def _held_out(tower: Any, count: int) -> list[Packed]:
+    pages = make_shard(tower, HELD_OUT_SEED, 0, count)
     rng = Random(0)
     return [
         pack([(p, _questions(p, rng)) for p in pages[i : i + 16]], Layout(6, 1))

@@ -24,7 +24,6 @@ from demo.pages import LOST_PX, Page, Thing, render_page, text_px
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
 
-SHARD_PAGES = 480
 _LOST_DROPPED = 0.6
 CROPS = 1
 READABLE_PX = 6.0
@@ -139,14 +138,15 @@ def make_shard(tower: Any, seed: int, first: int, count: int) -> list[PageFeatur
 class Shards:
     """Shards of training pages in a folder, made in the background in order."""
 
-    def __init__(self, folder: Path, tower: Any, seed: int, count: int) -> None:
+    def __init__(self, folder: Path, tower: Any, seed: int, count: int, pages: int) -> None:
+        """Begins to make `count` shards of about `pages` pages."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         weights = folder / "tower.pt"
         torch.save(tower.state_dict(), weights)
         context = multiprocessing.get_context("spawn")
         self._maker = context.Process(
-            target=_make_shards, args=(folder, weights, seed, count), daemon=True
+            target=_make_shards, args=(folder, weights, seed, count, pages), daemon=True
         )
         self._maker.start()
 
@@ -164,7 +164,7 @@ class Shards:
         self._maker.terminate()
 
 
-def _make_shards(folder: Path, weights: Path, seed: int, count: int) -> None:
+def _make_shards(folder: Path, weights: Path, seed: int, count: int, pages: int) -> None:
     os.nice(5)
     torch.set_num_threads(1)
     tower = build_model(0).model.visual
@@ -175,9 +175,9 @@ def _make_shards(folder: Path, weights: Path, seed: int, count: int) -> None:
             continue
         if not parent_lives():
             return
-        pages = make_shard(tower, seed, number * SHARD_PAGES, SHARD_PAGES)
+        shard = make_shard(tower, seed, number * pages, pages)
         scratch = path.with_suffix(".tmp")
-        torch.save([asdict(page) for page in pages], scratch)
+        torch.save([asdict(page) for page in shard], scratch)
         os.replace(scratch, path)
 
 

@@ -8,7 +8,7 @@ the evaluation uses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,15 +36,22 @@ _HEADS = 3
 _BATCH = 64
 
 
-def train_rpn(
-    model: Any, folder: Path, steps: int, pages: int, validation_pages: int
-) -> RegionProposalNetwork:
+@dataclass(frozen=True)
+class RpnRecipe:
+    """How long to train and on how many pages; `validation_pages` choose the threshold."""
+
+    steps: int = 800
+    pages: int = 2400
+    validation_pages: int = 200
+
+
+def train_rpn(model: Any, folder: Path, recipe: RpnRecipe) -> RegionProposalNetwork:
     """Trains an RPN for `model`, or loads it if this stage is finished; chooses its threshold."""
     rpn = _from_base_layers(model)
     optimizers = Optimizers(rpn, muon=2e-3, adamw=3e-4, matrices="layers.")
-    stage = Stage("rpn", folder, steps, {"rpn": rpn, "optimizers": optimizers})
-    if stage.done < steps:
-        by_grid = _pages_by_grid(model.model.visual, pages)
+    stage = Stage("rpn", folder, recipe.steps, {"rpn": rpn, "optimizers": optimizers})
+    if stage.done < recipe.steps:
+        by_grid = _pages_by_grid(model.model.visual, recipe.pages)
         language = model.model.language_model
         heads = rank_heads(language, [p for same in by_grid for p in same[:40]])
         for head in heads[:6]:
@@ -54,7 +61,7 @@ def train_rpn(
             asked = _draw(by_grid, Random(f"rpn {number}"))
             loss, numbers = _distill(language, rpn, asked, heads[:_HEADS])
             loss.backward()
-            optimizers.step(number / steps)
+            optimizers.step(number / recipe.steps)
             return {"loss": loss.item(), **numbers}
 
         stage.run(step)
@@ -114,6 +121,8 @@ def _distill(
     ).flatten(1)
     logits = rpn_logits(language, rpn, packed)
     counted = labels != IGNORE
+    if not counted.any():  # maps without a peak teach nothing
+        return logits.sum() * 0, {}
     loss = F.binary_cross_entropy_with_logits(logits[counted], labels[counted].float())
     right = ((logits > 0) == (labels == 1))[counted].float().mean()
     return loss, {

@@ -14,35 +14,29 @@ from pathlib import Path
 import torch
 
 from demo.architecture import MODEL_DIR, build_model, save_model
-from demo.language_stage import train_language
-from demo.rpn_stage import train_rpn
+from demo.language_stage import LanguageRecipe, train_language
+from demo.rpn_stage import RpnRecipe, train_rpn
 from demo.vision_stage import normalise_features, train_vision
 from rpn_plugin.checkpoint import save_rpn
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long to train: steps of each stage, and pages to take them from."""
+    """How long to train each stage, and on how much."""
 
     seed: int = 0
     vision_steps: int = 6800
-    language_steps: int = 3400
-    steps_per_shard: int = 75
-    rpn_steps: int = 800
-    rpn_pages: int = 2400
-    validation_pages: int = 200
+    language: LanguageRecipe = LanguageRecipe()
+    rpn: RpnRecipe = RpnRecipe()
 
 
 FULL = Recipe()
 SMOKE = Recipe(
-    vision_steps=4,
-    language_steps=4,
-    steps_per_shard=4,
-    rpn_steps=4,
-    rpn_pages=64,
-    validation_pages=2,
+    vision_steps=2,
+    language=LanguageRecipe(steps=2, steps_per_shard=2, shard_pages=16, held_out_pages=8),
+    rpn=RpnRecipe(steps=2, pages=8, validation_pages=4),
 )
-"""Seconds instead of hours, for tests: every stage runs, nothing is learnt."""
+"""Seconds instead of an hour, for tests: every stage runs, nothing is learnt."""
 
 
 def train(recipe: Recipe, runs: Path, out: Path) -> None:
@@ -50,7 +44,7 @@ def train(recipe: Recipe, runs: Path, out: Path) -> None:
     model = build_model(recipe.seed)
     train_vision(model, runs, recipe.vision_steps)
     normalise_features(model.model.visual)
-    train_language(model, runs, recipe.language_steps, recipe.steps_per_shard)
+    train_language(model, runs, recipe.language)
     rpn = train_rpn(model, runs, recipe.rpn_steps, recipe.rpn_pages, recipe.validation_pages)
     save_model(model, out)
     save_rpn(rpn.to(torch.bfloat16), out / "rpn")

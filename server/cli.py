@@ -25,7 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="start the endpoint", usage=_SERVE_USAGE, add_help=False)
     ask_parser = commands.add_parser("ask", help="ask a running endpoint about a picture")
-    commands.add_parser("doctor", help="check that the parts of this installation fit together")
+    doctor_parser = commands.add_parser(
+        "doctor", help="check that the parts of this installation fit together"
+    )
+    doctor_parser.add_argument("model", nargs="?", help="default: the shipped one")
+    doctor_parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
 
     from server import ask
 
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ask.run(options)
     from server import doctor
 
-    return doctor.run()
+    return doctor.run(options.model, options.rpn)
 
 
 def serve(arguments: Sequence[str]) -> int:
