@@ -65,7 +65,7 @@ def train_rpn(model: Any, folder: Path, recipe: RpnRecipe) -> RegionProposalNetw
             return {"loss": loss.item(), **numbers}
 
         stage.run(step)
-    threshold = best_threshold(model, rpn, validation_pages, stage.say)
+    threshold = best_threshold(model, rpn, recipe.validation_pages, stage.say)
     rpn.config = replace(rpn.config, threshold=threshold)
     return rpn
 

@@ -8,7 +8,7 @@ any time, it goes on where the last checkpoint was; checkpoints and logs lie in 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,8 +26,8 @@ class Recipe:
 
     seed: int = 0
     vision_steps: int = 6800
-    language: LanguageRecipe = LanguageRecipe()
-    rpn: RpnRecipe = RpnRecipe()
+    language: LanguageRecipe = field(default_factory=LanguageRecipe)
+    rpn: RpnRecipe = field(default_factory=RpnRecipe)
 
 
 FULL = Recipe()
@@ -45,7 +45,7 @@ def train(recipe: Recipe, runs: Path, out: Path) -> None:
     train_vision(model, runs, recipe.vision_steps)
     normalise_features(model.model.visual)
     train_language(model, runs, recipe.language)
-    rpn = train_rpn(model, runs, recipe.rpn_steps, recipe.rpn_pages, recipe.validation_pages)
+    rpn = train_rpn(model, runs, recipe.rpn)
     save_model(model, out)
     save_rpn(rpn.to(torch.bfloat16), out / "rpn")
     print(f"wrote {out}", flush=True)
