@@ -32,7 +32,7 @@ def processor() -> Any:
 
 @torch.no_grad()
 def test_packed_questions_equal_separate_chats(model: Any, processor: Any) -> None:
-    views, page = describe_page(render_page(5, 1), Random(1))
+    views, page = describe_page(render_page(5, 1), Random(1), crops=3)
     questions = [
         Question("What is the code by the red circle?", "47", 0, ""),
         Question("Where is the blue circle?", "3,2", 0, ""),
