@@ -43,7 +43,7 @@ $(INSTALLED): $(LOCK) pyproject.toml
 	  || { [ "$${PIPESTATUS[0]}" = 0 ] || { echo "could not install $(LOCK): see pip's message above" >&2; exit 1; }; }
 	@echo "==> 3/3 sdrpn itself"; \
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .; \
-	$(RUN) -m rpn_plugin.torchvision_ops; \
+	$(RUN) -W ignore::RuntimeWarning -m rpn_plugin.torchvision_ops; \
 	touch $(INSTALLED)
 
 serve: $(INSTALLED)

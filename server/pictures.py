@@ -98,7 +98,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """The picture as its EXIF orientation says it was held; as it is where EXIF is broken."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:
+    except Exception:  # Pillow's EXIF parser raises what its file parsers do (see `_decode`)
         return image
 
 

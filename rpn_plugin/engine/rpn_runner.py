@@ -58,8 +58,8 @@ class RpnRunner:
         launched: list[_LaunchedBatch] = []
         for batch in batches(jobs, self._batch_tokens):
             self._launch(batch, launched, results)
-        for done in launched:
-            results |= done.read()
+        for batch_in_flight in launched:
+            results |= _read(batch_in_flight)
         return results
 
     def _launch(
@@ -70,7 +70,7 @@ class RpnRunner:
             launched.append(self._launch_batch(batch))
         except Exception as error:  # an exception here would end the engine, for everybody
             if len(batch) == 1:
-                failed[batch[0].request_id] = RoiError(f"the RPN failed: {error}")
+                failed |= _failed(batch, error)
                 return
             for job in batch:
                 self._launch([job], launched, failed)
@@ -129,6 +129,18 @@ class _LaunchedBatch:
         }
 
 
+def _read(batch: _LaunchedBatch) -> Results:
+    """The batch's maps; what goes wrong only now (on a GPU, work that had been queued) included."""
+    try:
+        return batch.read()
+    except Exception as error:  # as above
+        return _failed(batch.jobs, error)
+
+
+def _failed(jobs: Sequence[RoiJob], error: Exception) -> Results:
+    return {job.request_id: RoiError(f"the RPN failed: {error}") for job in jobs}
+
+
 def batches(jobs: Sequence[RoiJob], batch_tokens: int) -> Iterator[list[RoiJob]]:
     """The jobs, shortest prompts first, in groups of at most `batch_tokens` padded tokens."""
     group: list[RoiJob] = []
@@ -160,6 +172,8 @@ def _map(
 ) -> RoiMap | RoiError:
     """The picture's own logits, as many rows and columns as its positions span."""
     span = slice(job.image.offset, job.image.offset + job.image.length)
+    if span.stop > job.prompt_length:
+        return RoiError(f"a picture up to token {span.stop} in a prompt of {job.prompt_length}")
     first, last = positions[1:, span.start], positions[1:, span.stop - 1]
     rows, cols = (last - first + 1).tolist()
     if rows * cols != job.image.length:

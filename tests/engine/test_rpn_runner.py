@@ -107,3 +107,29 @@ def test_tokens_that_fill_no_grid(rpn: RegionProposalNetwork) -> None:
     result = runner.run([job("five of six", (0,), 16, 5)])["five of six"]
     assert isinstance(result, RoiError)
     assert "5 image tokens do not fill" in str(result)
+
+
+def test_a_picture_beyond_the_prompt_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> None:
+    size = row_size(CONFIG.hidden_size, torch.float32)
+    rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
+    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    results = runner.run([job("beyond", (0,), 16, 99), job("good", (0,), 16, 6)])
+    assert isinstance(results["good"], RoiMap)
+    assert isinstance(results["beyond"], RoiError)
+
+
+def test_a_failure_while_reading_back_is_reported(
+    rpn: RegionProposalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, work that was queued fails only when it is waited for."""
+
+    def fail(_: object) -> float:
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr("rpn_plugin.engine.rpn_runner._Stopwatch.seconds", fail)
+    size = row_size(CONFIG.hidden_size, torch.float32)
+    rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
+    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    result = runner.run([job("lost", (0,), 16, 6)])["lost"]
+    assert isinstance(result, RoiError)
+    assert "device lost" in str(result)

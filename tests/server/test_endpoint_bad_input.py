@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import openai
@@ -9,7 +10,7 @@ import pytest
 
 from server.pictures import MAX_PICTURE_BYTES
 from tests.conftest import Endpoint
-from tests.server.helpers import chat, data_url, encoded, noise, picture_part, post
+from tests.server.helpers import MODEL, chat, data_url, encoded, noise, picture_part, post
 from tests.server.test_pictures import png_claiming
 
 QUESTION = "What is the code on the red tag?"
@@ -107,6 +108,19 @@ def test_an_unknown_model_is_a_404(endpoint: Endpoint, route: str) -> None:
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_messages_at_all_is_a_400(endpoint: Endpoint, route: str) -> None:
     assert post(endpoint.url, {"model": "sdrpn-demo"}, route).status_code == 400
+
+
+def test_routes_that_are_vllms_alone_fetch_nothing_either(endpoint: Endpoint) -> None:
+    """`/v1/responses` passes by our picture checks; no media domain is allowed there."""
+    with socket.create_server(("127.0.0.1", 0)) as bait:
+        url = f"http://127.0.0.1:{bait.getsockname()[1]}/a.png"
+        part = {"type": "input_image", "detail": "auto", "image_url": url}
+        body = {"model": MODEL, "input": [{"role": "user", "content": [part]}]}
+        answer = post(endpoint.url, body, "/v1/responses")
+        assert answer.status_code == 400
+        bait.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            bait.accept()
 
 
 def test_after_all_this_the_server_still_answers(endpoint: Endpoint) -> None:
