@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from server import launch
+from server import flags, launch
 
 _SERVE_USAGE = "sdrpn serve [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
 _SERVE_ABOUT = """\
@@ -57,9 +57,11 @@ def serve(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--print", action="store_true", help="show vLLM's command line and environment, and exit"
     )
+    flags.add_flags(parser)
     options, vllm_arguments = parser.parse_known_args(arguments[1 if model else 0 :])
+    environment = {**os.environ, **flags.variables(options)}
     try:
-        planned = launch.plan(model, options.rpn, vllm_arguments, os.environ)
+        planned = launch.plan(model, options.rpn, vllm_arguments, environment)
     except launch.LaunchError as error:
         print(f"sdrpn serve: {error}", file=sys.stderr)
         return 2

@@ -24,6 +24,7 @@ from rpn_plugin.compat import (
     check_vllm_version,
 )
 from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
+from server.settings import SettingsError, read_settings
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
 PLUGINS = ("sdrpn", "sdrpn_endpoint")
@@ -73,6 +74,10 @@ def plan(
     `rpn` None looks for a folder `rpn` inside the model's. `vllm_arguments` win over our defaults;
     `--hf-overrides` is merged with ours. Raises LaunchError.
     """
+    try:
+        read_settings(environment)
+    except SettingsError as error:
+        raise LaunchError(str(error)) from error
     shipped = model is None
     model = str(SHIPPED_MODEL) if model is None else model
     rpn_folder = _rpn_folder(model, rpn)
