@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 
 from rpn_plugin.checkpoint import load_rpn_config
-from server import routes
+from server import playground, routes
 from server.passes import TwoPassChat
 from server.schema import RoiDefaults
+from server.settings import read_settings
 from server.views import CELL
 
 
@@ -27,8 +28,10 @@ class SdrpnEndpointPlugin:
     required_tasks = ("generate",)
 
     def attach_router(self, app: FastAPI) -> None:
-        """Adds /v1/regions, /health/live and /health/ready."""
+        """Adds our own routes, and the playground unless it is switched off."""
         routes.attach(app)
+        if read_settings().playground:
+            playground.attach(app)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Puts the two passes in front of vLLM's chat handler.
