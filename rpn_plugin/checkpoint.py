@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from rpn_plugin.head import RegionProposalNetwork
 
 WEIGHTS_NAME = "rpn.safetensors"
 CONFIG_NAME = "rpn_config.json"
-_PUBLISHED_PREFIX = "model.twig_layers."
+_PUBLISHED_LAYERS = "model.layers."
+# What an RPN is made of in a published checkpoint, and what it is here.
+_PUBLISHED_PREFIXES = {"model.twig_layers.": "layers.", "model.twig_norm.": "score_norm."}
 
 
 class CheckpointError(Exception):
@@ -58,6 +61,28 @@ def load_rpn(path: str | Path) -> RegionProposalNetwork:
     _check_same_tensors(folder, expected, tensors)
     rpn.load_state_dict(tensors, assign=True)
     return rpn
+
+
+def is_published_model(path: str | Path) -> bool:
+    """Whether folder `path` holds a whole model with its RPN, as the paper's authors release it."""
+    folder = Path(path)
+    if (folder / CONFIG_NAME).is_file() or not (folder / "config.json").is_file():
+        return False
+    return bool(_read_json(folder / "config.json").get("enable_twig"))
+
+
+def is_pruned(path: str | Path) -> bool:
+    """Whether a published model lacks the layers above its RPN, as it does while it is trained.
+
+    Its RPN is complete, but it is no model to answer with. Raises CheckpointError.
+    """
+    folder = Path(path)
+    config = load_rpn_config(folder)
+    kept = set()
+    for shard in sorted(folder.glob("*.safetensors")):
+        with _opened(shard) as file:
+            kept |= {int(name.split(".", 1)[0]) for name in _names_in(file, _PUBLISHED_LAYERS)}
+    return len(kept) <= config.tap_layer + config.depth
 
 
 def is_published_rpn_tensor(name: str) -> bool:
@@ -113,22 +138,32 @@ def _own_tensors(folder: Path) -> dict[str, Tensor]:
 
 def _published_tensors(folder: Path, wanted: set[str]) -> dict[str, Tensor]:
     """The twig's tensors; a published last layer is whole, so what no score needs is left out."""
-    shards = sorted(folder.glob("*.safetensors"))
     return {
-        f"layers.{name}": tensor
-        for shard in shards
-        for name, tensor in _tensors_in(shard, _PUBLISHED_PREFIX)
-        if f"layers.{name}" in wanted
+        f"{ours}{name}": tensor
+        for shard in sorted(folder.glob("*.safetensors"))
+        for theirs, ours in _PUBLISHED_PREFIXES.items()
+        for name, tensor in _tensors_in(shard, theirs)
+        if f"{ours}{name}" in wanted
     }
 
 
 def _tensors_in(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:
     """Names without `prefix`, and tensors, of the entries of one file that begin with it."""
+    with _opened(path) as file:
+        for name in _names_in(file, prefix):
+            yield name, file.get_tensor(prefix + name)
+
+
+def _names_in(file: Any, prefix: str) -> list[str]:
+    names = list(file.keys())
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                if name.startswith(prefix):
-                    yield name.removeprefix(prefix), file.get_tensor(name)
+            yield file
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
 

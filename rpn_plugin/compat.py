@@ -46,7 +46,7 @@ def check_model_config(hf_config: Mapping[str, Any]) -> Family:
         known = ", ".join(family.hf_architecture for family in FAMILIES)
         raise CompatibilityError(f"architecture {architecture} is not supported; sdrpn has {known}")
     model_type = hf_config.get("model_type")
-    if model_type != family.model_type:
+    if model_type not in family.model_types:
         raise CompatibilityError(
             f"a model of type {model_type} cannot be served as {family.engine_architecture}"
         )
@@ -68,6 +68,8 @@ def check_rpn_fits(rpn: RpnConfig, hf_config: Mapping[str, Any]) -> None:
         raise CompatibilityError(f"no RPN fits this model: {error}") from error
     for field in _SHARED_SHAPE:
         wanted, given = getattr(rpn, field), getattr(model, field)
+        if field == "base_layers" and rpn.tap_layer + rpn.depth == wanted < given:
+            continue  # a checkpoint pruned for training counts the layers that it kept
         if wanted != given:
             raise CompatibilityError(
                 f"the RPN does not fit the model: it was made for {field} {wanted}, "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpn_plugin.families import QWEN2_5_VL, Family, family_named
+from rpn_plugin.families.base import RpnLayers
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class RpnConfig:
     rms_norm_eps: float
     rope_theta: float
     mrope_section: tuple[int, int, int]
-    """Rotary frequencies that turn with the t, h and w position; head_dim / 2 in all."""
+    """Rotary frequencies that turn with the t, h and w position; head_dim / 2 in all. Where a token
+    has one position, that is t.
+    """
     attention_bias: bool
     threshold: float = 0.1
     """Serving default: a cell belongs to a region if its blurred probability is above this."""
@@ -58,6 +61,11 @@ class RpnConfig:
         if min(self.base_tokens, self.crop_tokens) < 1:
             raise ValueError("token budgets must be positive")
 
+    @property
+    def layers(self) -> RpnLayers:
+        """How the family builds the RPN's layers."""
+        return family_named(self.family).layers
+
     @classmethod
     def for_model(
         cls,
@@ -70,12 +78,15 @@ class RpnConfig:
     ) -> RpnConfig:
         """The RPN whose layers are shaped like those of the model with this `config.json`.
 
-        `serving` sets threshold and token budgets. ValueError if a field is missing.
+        `serving` sets threshold (without it, the family's released one) and token budgets.
+        ValueError if a field is missing.
         """
-        text = _language_config(hf_config)
+        text = _language_config(hf_config, family)
         rope = {**(text.get("rope_scaling") or {}), **(text.get("rope_parameters") or {})}
         try:
             hidden_size, heads = int(text["hidden_size"]), int(text["num_attention_heads"])
+            head_dim = int(text.get("head_dim") or hidden_size // heads)
+            one_axis = family.layers.rope == "sequence"
             return cls(
                 family=family.name,
                 tap_layer=tap_layer,
@@ -84,13 +95,13 @@ class RpnConfig:
                 hidden_size=hidden_size,
                 num_attention_heads=heads,
                 num_key_value_heads=int(text.get("num_key_value_heads") or heads),
-                head_dim=int(text.get("head_dim") or hidden_size // heads),
+                head_dim=head_dim,
                 intermediate_size=int(text["intermediate_size"]),
                 rms_norm_eps=float(text["rms_norm_eps"]),
-                rope_theta=float(text.get("rope_theta") or rope["rope_theta"]),
-                mrope_section=_three(rope["mrope_section"]),
-                attention_bias=family.attention_bias,
-                **serving,
+                rope_theta=float(rope.get("rope_theta") or text["rope_theta"]),
+                mrope_section=(head_dim // 2, 0, 0) if one_axis else _three(rope["mrope_section"]),
+                attention_bias=family.layers.attention_bias,
+                **{"threshold": family.boxes.threshold, **serving},
             )
         except KeyError as missing:
             raise ValueError(f"the model's configuration has no {missing}") from missing
@@ -111,9 +122,9 @@ class RpnConfig:
         return dataclasses.asdict(self)
 
 
-def _language_config(hf_config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _language_config(hf_config: Mapping[str, Any], family: Family) -> Mapping[str, Any]:
     """The language model's part: nested under `text_config` since transformers 4.52."""
-    return {**hf_config, **(hf_config.get("text_config") or {})}
+    return {**family.language_defaults, **hf_config, **(hf_config.get("text_config") or {})}
 
 
 def _three(section: Any) -> tuple[int, int, int]:

@@ -1,8 +1,8 @@
-"""From a RoI map to boxes: sigmoid, blur, threshold, box (paper section 3, released `roi_post`).
+"""From a RoI map to boxes: sigmoid, blur, threshold, boxes (paper section 3, released `roi_post`).
 
-Pure numpy. The rules are those of the released Qwen2.5-VL code, so recorded cases agree exactly;
-where it makes one box around everything above the threshold, `max_regions` > 1 makes one box for
-each 8-connected component instead.
+Pure numpy. The rules are those of each family's released code, so recorded cases agree exactly. One
+region is one box around everything above the threshold; `max_regions` > 1 makes one box for each
+8-connected component instead.
 """
 
 from __future__ import annotations
@@ -13,16 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from rpn_plugin.families import family_named
+from rpn_plugin.families.base import BoxRules, ComponentRules, ImageGrid
 from rpn_plugin.gaussian import blur3x3
 
-DEFAULT_THRESHOLD = 0.1
-"""The released evaluation's default for Qwen2.5-VL."""
-
-_SINK_GRID_CELLS = 768
-_MIN_BOX_SIDE = 28
-_MAX_BOX_ASPECT = 200
-
-FAMILIES = ("qwen2_5_vl",)
+Box = tuple[int, int, int, int]
+"""Half-open [x0, y0, x1, y1]."""
 
 
 @dataclass(frozen=True)
@@ -33,38 +29,49 @@ class Region:
     of the RoI map; `score` in (0, 1) is the blurred map's peak inside it.
     """
 
-    box: tuple[int, int, int, int]
-    cells: tuple[int, int, int, int]
+    box: Box
+    cells: Box
     score: float
 
 
 def regions_from_map(
     logits: ArrayLike,
     image_size: tuple[int, int],
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float | None = None,
     max_regions: int = 1,
     family: str = "qwen2_5_vl",
 ) -> list[Region]:
     """The regions of a RoI map, best score first; an empty list where nothing stands out.
 
     `logits`: float [rows, cols], one per merged image token. `image_size`: (width, height) of the
-    original picture in pixels. Boxes under 28 pixels on a side or longer than 200 : 1 are dropped,
-    as the released code drops them: there the base view was as sharp as the picture.
+    original picture in pixels. `threshold` None is the family's released one. `family` sets the
+    rules (`families/`): which boxes are too small to be worth a crop, which components are noise,
+    how a cell lies on the picture.
 
     Raises ValueError for a map that is not two-dimensional, finite and non-empty, for a picture
     without area, `max_regions` < 1, or an unknown `family`.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    rules, image = family_named(family).boxes, family_named(family).image
     if max_regions < 1:
         raise ValueError(f"max_regions must be at least 1, got {max_regions}")
     if min(image_size) < 1:
         raise ValueError(f"the picture has no area: {image_size}")
-    probabilities = blur3x3(_without_sinks(_probabilities(logits)))
-    boxes = _boxes_in_cells(probabilities > np.float32(threshold), max_regions)
-    regions = [_region(probabilities, cells, image_size) for cells in boxes]
-    usable = [region for region in regions if _is_usable(region.box)]
+    blurred = blurred_map(logits, family)
+    mask = blurred > np.float32(rules.threshold if threshold is None else threshold)
+    regions = [
+        Region(cells_to_pixels(cells, mask.shape, image_size, image), cells, score)
+        for cells, score in _scored_boxes(mask, blurred, rules, max_regions)
+    ]
+    usable = [region for region in regions if _is_usable(region.box, rules)]
     return sorted(usable, key=lambda region: -region.score)[:max_regions]
+
+
+def blurred_map(logits: ArrayLike, family: str = "qwen2_5_vl") -> NDArray[np.floating]:
+    """The probabilities float32 [rows, cols] that a threshold is applied to.
+
+    Raises ValueError as `regions_from_map` does.
+    """
+    return blur3x3(_without_sinks(_probabilities(logits), family_named(family).boxes))
 
 
 def _probabilities(logits: ArrayLike) -> NDArray[np.float32]:
@@ -76,61 +83,93 @@ def _probabilities(logits: ArrayLike) -> NDArray[np.float32]:
     return np.where(grid >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
 
 
-def _without_sinks(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def _without_sinks(probabilities: NDArray[np.float32], rules: BoxRules) -> NDArray[np.float32]:
     """Large grids collect attention sinks along the top-left edges: zero a quarter of each."""
     rows, cols = probabilities.shape
-    if rows * cols > _SINK_GRID_CELLS:
+    if rules.sink_grid is not None and rows * cols > rules.sink_grid:
         probabilities[: rows // 4, 0] = 0
         probabilities[0, : cols // 4] = 0
     return probabilities
 
 
-def _boxes_in_cells(mask: NDArray[np.bool_], max_regions: int) -> list[tuple[int, int, int, int]]:
-    if not mask.any():
-        return []
-    if max_regions == 1:
-        slices = ndimage.find_objects(mask.astype(np.int8))
+def _scored_boxes(
+    mask: NDArray[np.bool_], blurred: NDArray[np.floating], rules: BoxRules, max_regions: int
+) -> list[tuple[Box, float]]:
+    """Boxes in cells with the peak of what they were drawn around.
+
+    A family that filters components shows one box around everything where several are left, and
+    none where more are left than were asked for: then the map points nowhere in particular.
+    """
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
+    pieces = ndimage.find_objects(labels)
+    if rules.components is None:
+        boxes = [(_as_box(piece), piece, label) for label, piece in enumerate(pieces, 1)]
     else:
-        components, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
-        slices = ndimage.find_objects(components)
-    return [(x.start, y.start, x.stop, y.stop) for y, x in slices]
+        boxes = [
+            (_grown(_as_box(piece), cells, rules.components, mask.shape), piece, label)
+            for label, piece in enumerate(pieces, 1)
+            if _counts(cells := int((labels[piece] == label).sum()), rules.components)
+        ]
+    if max_regions == 1 and len(boxes) > 1:
+        return _around_everything(mask, blurred)
+    if rules.components is not None and len(boxes) > max(max_regions, 1):
+        return []
+    return [
+        (box, float(blurred[piece][labels[piece] == label].max())) for box, piece, label in boxes
+    ]
 
 
-def _region(
-    probabilities: NDArray[np.floating],
-    cells: tuple[int, int, int, int],
-    image_size: tuple[int, int],
-) -> Region:
-    x0, y0, x1, y1 = cells
-    return Region(
-        box=cells_to_pixels(cells, probabilities.shape, image_size),
-        cells=cells,
-        score=float(probabilities[y0:y1, x0:x1].max()),
-    )
+def _around_everything(
+    mask: NDArray[np.bool_], blurred: NDArray[np.floating]
+) -> list[tuple[Box, float]]:
+    (piece,) = ndimage.find_objects(mask.astype(np.int8))
+    return [(_as_box(piece), float(blurred[piece].max()))]
+
+
+def _as_box(piece: tuple[slice, slice]) -> Box:
+    y, x = piece
+    return int(x.start), int(y.start), int(x.stop), int(y.stop)
+
+
+def _counts(cells: int, rules: ComponentRules) -> bool:
+    return rules.noise < cells <= rules.largest
+
+
+def _grown(box: Box, cells: int, rules: ComponentRules, grid: tuple[int, ...]) -> Box:
+    """A small component's box, at least 3 cells a side about its centre, as released code has it:
+    the sides count one more than the box, and the far ones stop one cell before the border.
+    """
+    if cells > rules.small:
+        return box
+    x0, x1 = _grown_span(box[0], box[2], grid[1])
+    y0, y1 = _grown_span(box[1], box[3], grid[0])
+    return x0, y0, x1, y1
+
+
+def _grown_span(start: int, stop: int, limit: int) -> tuple[int, int]:
+    centre, half = (start + stop) / 2, max(3, stop - start + 1) / 2
+    return max(0, int(centre - half)), min(limit - 1, int(centre + half))
 
 
 def cells_to_pixels(
-    cells: tuple[int, int, int, int], grid: tuple[int, ...], image_size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """A half-open box in cells of `grid` (rows, cols), as pixels truncated in float32."""
-    rows, cols = grid
-    width, height = image_size
-    cell = np.float32(_MIN_BOX_SIDE)
-    scale_x = np.float32(width / (cols * _MIN_BOX_SIDE))
-    scale_y = np.float32(height / (rows * _MIN_BOX_SIDE))
-
-    def pixel(cell_index: int, scale: np.float32, limit: int) -> int:
-        return int(np.clip(np.float32(cell_index) * cell * scale, 0, limit))
-
-    x0, y0, x1, y1 = cells
-    return (
-        pixel(x0, scale_x, width),
-        pixel(y0, scale_y, height),
-        pixel(x1, scale_x, width),
-        pixel(y1, scale_y, height),
-    )
+    cells: Box, grid: tuple[int, ...], image_size: tuple[int, int], image: ImageGrid
+) -> Box:
+    """A half-open box in cells of `grid` (rows, cols), as pixels of a picture of `image_size`
+    (width, height), clamped to the picture and truncated; in float32, as released code has it.
+    """
+    view = np.array([grid[1], grid[0]] * 2) * image.cell
+    size = np.array(image_size * 2)
+    corners = np.array(cells, dtype=np.float32) * np.float32(image.cell)
+    if image.square is None:  # the view is the whole picture, each side scaled for itself
+        pixels = corners * (size / view).astype(np.float32)
+    else:  # the picture lies in the middle of a square
+        ratio = (view / size).min()
+        margins = (view - (size * ratio).astype(int)) / 2
+        pixels = (corners - margins.astype(np.float32)) / np.float32(ratio)
+    left, top, right, bottom = np.clip(pixels, 0, size).astype(int).tolist()
+    return left, top, right, bottom
 
 
-def _is_usable(box: tuple[int, int, int, int]) -> bool:
+def _is_usable(box: Box, rules: BoxRules) -> bool:
     short, long = sorted((box[2] - box[0], box[3] - box[1]))
-    return short >= _MIN_BOX_SIDE and long / short <= _MAX_BOX_ASPECT
+    return short >= rules.least_side and long <= short * rules.max_aspect

@@ -20,8 +20,11 @@ def row_size(hidden_size: int, dtype: torch.dtype) -> int:
 
 
 def pack(hidden: Tensor, positions: Tensor) -> Tensor:
-    """Rows [tokens, row_size] from states [tokens, hidden_size] and positions int [3, tokens]."""
-    axes = F.pad(positions.T.to(torch.int32), (0, 1))
+    """Rows [tokens, row_size] from states [tokens, hidden_size] and positions int [3, tokens].
+
+    Positions [tokens], of a model with one rope axis, stand for all three.
+    """
+    axes = F.pad(positions.expand(3, -1).T.to(torch.int32), (0, 1))
     return torch.cat((hidden, axes.contiguous().view(hidden.dtype)), dim=-1)
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from rpn_plugin.engine.jobs import RoiJob
 from rpn_plugin.engine.packing import unpack
+from rpn_plugin.families import family_named
+from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
 
@@ -83,7 +85,8 @@ class RpnRunner:
         last = torch.tensor([job.prompt_length - 1 for job in batch], device=device)
         logits = self._rpn(hidden, positions, last)
         stopwatch.stop()
-        return _LaunchedBatch(batch, logits, positions, stopwatch)
+        image = family_named(self._rpn.config.family).image
+        return _LaunchedBatch(batch, logits, positions, image, stopwatch)
 
 
 class _Stopwatch:
@@ -117,16 +120,20 @@ class _LaunchedBatch:
     jobs: Sequence[RoiJob]
     logits: Tensor
     positions: Tensor
+    image: ImageGrid
     stopwatch: _Stopwatch
 
     def read(self) -> Results:
         """Wait for the numbers and cut each job's picture out of them."""
         logits, positions = self.logits.cpu(), self.positions.cpu()
         seconds = self.stopwatch.seconds()
-        return {
-            job.request_id: _map(job, logits[row], positions[:, row], seconds, len(self.jobs))
-            for row, job in enumerate(self.jobs)
-        }
+        results: Results = {}
+        for row, job in enumerate(self.jobs):
+            cut = _cut(job, logits[row], positions[:, row], self.image)
+            results[job.request_id] = (
+                cut if isinstance(cut, RoiError) else RoiMap(cut.numpy(), seconds, len(self.jobs))
+            )
+        return results
 
 
 def _read(batch: _LaunchedBatch) -> Results:
@@ -167,15 +174,13 @@ def _padded_slots(batch: Sequence[RoiJob], block_tokens: int) -> Tensor:
     return torch.stack(slots)
 
 
-def _map(
-    job: RoiJob, logits: Tensor, positions: Tensor, seconds: float, batch_size: int
-) -> RoiMap | RoiError:
-    """The picture's own logits, as many rows and columns as its positions span."""
+def _cut(job: RoiJob, logits: Tensor, positions: Tensor, image: ImageGrid) -> Tensor | RoiError:
+    """The picture's own logits [rows, cols] out of its prompt's."""
     span = slice(job.image.offset, job.image.offset + job.image.length)
     if span.stop > job.prompt_length:
         return RoiError(f"a picture up to token {span.stop} in a prompt of {job.prompt_length}")
     first, last = positions[1:, span.start], positions[1:, span.stop - 1]
-    rows, cols = (last - first + 1).tolist()
+    rows, cols = image.shape(spanned=tuple((last - first + 1).tolist()))
     if rows * cols != job.image.length:
         return RoiError(f"{job.image.length} image tokens do not fill a grid of {rows} x {cols}")
-    return RoiMap(logits[span].reshape(rows, cols).numpy().copy(), seconds, batch_size)
+    return logits[span].reshape(rows, cols).clone()

@@ -62,7 +62,7 @@ class TapLayer(CacheOnlyAttentionLayer):
             # States keep the model's dtype when keys and values are quantised.
             cache_config=replace(vllm_config.cache_config, cache_dtype="auto"),
             # vLLM orders cache layers by the one integer in their name.
-            prefix=f"{TAP_LAYER}{config.base_layers}",
+            prefix=f"{TAP_LAYER}{vllm_config.model_config.get_total_num_hidden_layers()}",
         )
         self.attn_backend = TapBackend
         self.rpn = RegionProposalNetwork(config).requires_grad_(False)

@@ -1,13 +1,14 @@
-"""The model families that sdrpn serves."""
+"""The model families that sdrpn serves, one module each; docs/families.md says how to add one."""
 
 from __future__ import annotations
 
 from rpn_plugin.families.base import Family
+from rpn_plugin.families.llava import LLAVA
 from rpn_plugin.families.qwen2_5_vl import QWEN2_5_VL
 
-FAMILIES: tuple[Family, ...] = (QWEN2_5_VL,)
+FAMILIES: tuple[Family, ...] = (QWEN2_5_VL, LLAVA)
 
-__all__ = ["FAMILIES", "QWEN2_5_VL", "Family", "family_named", "family_of_architecture"]
+__all__ = ["FAMILIES", "LLAVA", "QWEN2_5_VL", "Family", "family_named", "family_of_architecture"]
 
 
 def family_named(name: str) -> Family:
@@ -15,12 +16,13 @@ def family_named(name: str) -> Family:
     for family in FAMILIES:
         if family.name == name:
             return family
-    raise ValueError(f"unknown model family {name!r}; known: {[f.name for f in FAMILIES]}")
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ValueError(f"unknown family {name!r}; known: {known}")
 
 
 def family_of_architecture(architecture: str) -> Family | None:
-    """The family whose plain or tapped architecture is `architecture`, or None."""
+    """The family that has models of that architecture, under whichever of its names, or None."""
     for family in FAMILIES:
-        if architecture in (family.hf_architecture, family.engine_architecture):
+        if architecture in family.architectures:
             return family
     return None

@@ -2,7 +2,99 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class RpnLayers:
+    """How an RPN's layers are built: like the decoder layers of the family's language model."""
+
+    attention_bias: bool
+    """Whether q, k and v projections have a bias."""
+
+    rope: Literal["mrope", "interleaved_mrope", "sequence"]
+    """Rotary positions. `mrope`: frequencies in three blocks, one for each axis (t, h, w).
+    `interleaved_mrope`: axes take turns, frequency by frequency. `sequence`: one axis, the token's
+    place in the prompt.
+    """
+
+    query_key_norm: bool = False
+    """Whether each head's queries and keys pass an RMS norm before they are rotated."""
+
+    score_rope: bool = True
+    """Whether the queries and keys of the scoring layer are rotated too."""
+
+    score_norm: bool = False
+    """Whether one more RMS norm (`twig_norm` in released checkpoints) stands before the scoring
+    layer's own.
+    """
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """How a picture becomes a grid of visual tokens."""
+
+    cell: int
+    """Pixels of the view on a side of one visual token."""
+
+    square: int | None = None
+    """Tokens on a side, where every picture is shown on a square of one size; None: a picture
+    keeps its shape, and the rope positions of its tokens tell rows and columns.
+    """
+
+    fill: tuple[int, int, int] = (0, 0, 0)
+    """The colour beside a picture that does not fill its square."""
+
+    least_cells: int = 1
+    """The model's image processor enlarges anything of fewer cells; views never are."""
+
+    max_aspect: int = 200
+    """The image processor refuses a picture longer than this many times its width."""
+
+    @property
+    def largest_view(self) -> int | None:
+        """Visual tokens of every view, where they are always as many."""
+        return None if self.square is None else self.square**2
+
+    def shape(self, spanned: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of a picture whose rope positions span that many of each."""
+        return spanned if self.square is None else (self.square, self.square)
+
+
+@dataclass(frozen=True)
+class ComponentRules:
+    """Which connected components of cells become boxes, by how many cells they have."""
+
+    noise: int
+    """Components of up to this many cells are dropped."""
+    small: int
+    """Components of up to this many cells are grown to about 3 x 3."""
+    largest: int
+    """Components of more cells than this are dropped."""
+
+
+@dataclass(frozen=True)
+class BoxRules:
+    """From the cells of a RoI map above a threshold to boxes; `roi.py` applies them."""
+
+    threshold: float
+    """The released evaluation's default threshold."""
+
+    sink_grid: int | None = None
+    """Grids of more cells collect attention sinks: a quarter of the left column and of the top row
+    is zeroed.
+    """
+
+    components: ComponentRules | None = None
+    """None: every component counts."""
+
+    least_side: int = 1
+    """Boxes with a side of fewer pixels of the original picture are dropped."""
+
+    max_aspect: float = float("inf")
+    """Boxes longer than this many times their width are dropped."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +119,30 @@ class Family:
     engine_class: str
     """`module:class` of that class, which derives from vLLM's own for the architecture."""
 
-    cell: int
-    """Pixels on a side of one visual token."""
+    layers: RpnLayers
+    image: ImageGrid
+    boxes: BoxRules
 
-    attention_bias: bool
-    """Whether q, k and v projections of the language model's layers have a bias."""
+    published_architecture: str | None = None
+    """`architectures` of released SD-RPN checkpoints, where they are not in Hugging Face's layout
+    of the model.
+    """
+
+    published_model_type: str | None = None
+    """`model_type` of those."""
+
+    language_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What the language model's configuration may leave out, because it is the default of its
+    class.
+    """
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Every name its models go by: Hugging Face's, the released checkpoints', and ours."""
+        names = (self.hf_architecture, self.published_architecture, self.engine_architecture)
+        return tuple(name for name in names if name)
+
+    @property
+    def model_types(self) -> tuple[str, ...]:
+        """Every `model_type` its configurations have."""
+        return tuple(name for name in (self.model_type, self.published_model_type) if name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rpn_plugin.families.base import Family
+from rpn_plugin.families.base import BoxRules, Family, ImageGrid, RpnLayers
 
 QWEN2_5_VL = Family(
     name="qwen2_5_vl",
@@ -10,6 +10,8 @@ QWEN2_5_VL = Family(
     model_type="qwen2_5_vl",
     engine_architecture="SdrpnQwen2_5_VLForConditionalGeneration",
     engine_class="rpn_plugin.engine.model:SdrpnQwen2_5_VLForConditionalGeneration",
-    cell=28,
-    attention_bias=True,
+    layers=RpnLayers(attention_bias=True, rope="mrope"),
+    image=ImageGrid(cell=28, least_cells=4, max_aspect=200),
+    # The released code drops boxes that its image processor would refuse.
+    boxes=BoxRules(threshold=0.1, sink_grid=768, least_side=28, max_aspect=200),
 )

@@ -20,7 +20,7 @@ from rpn_plugin.engine import plugin
 from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
 from tests.engine.conftest import ENVIRONMENT
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny" / "checkpoint"
+PUBLISHED = Path(__file__).parents[1] / "data" / "golden" / "qwen25vl_tiny" / "checkpoint"
 
 
 @pytest.fixture(autouse=True)

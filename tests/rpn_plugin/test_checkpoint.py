@@ -12,13 +12,17 @@ from safetensors.torch import load_file, save_file
 
 from rpn_plugin.checkpoint import (
     CheckpointError,
+    is_pruned,
+    is_published_model,
     is_published_rpn_tensor,
     load_rpn,
     load_rpn_config,
     save_rpn,
 )
+from rpn_plugin.compat import check_rpn_fits
+from tests.golden import LLAVA, QWEN
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny" / "checkpoint"
+PUBLISHED = QWEN / "checkpoint"
 
 
 @pytest.fixture
@@ -42,9 +46,42 @@ def test_published_configuration_is_understood() -> None:
     assert (config.hidden_size, config.head_dim, config.mrope_section) == (128, 32, (4, 6, 6))
 
 
-def test_the_rpns_tensors_are_told_from_the_models() -> None:
-    names = load_file(PUBLISHED / "model.safetensors").keys()
-    assert {name for name in names if not is_published_rpn_tensor(name)} == {"model.norm.weight"}
+KEYS: dict[str, list[str]] = json.loads((PUBLISHED.parent / "checkpoint_keys.json").read_text())
+
+
+@pytest.mark.parametrize("embeddings", ["tied", "untied"])
+def test_the_rpns_tensors_are_told_from_the_models(embeddings: str) -> None:
+    own = [name for name in KEYS[f"{embeddings}_filled"] if not is_published_rpn_tensor(name)]
+    assert sorted(own) == sorted(KEYS[f"{embeddings}_base"])
+
+
+@pytest.fixture(params=["tied_filled", "tied_pruned", "untied_filled", "untied_pruned"])
+def published(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """A published checkpoint in each of its forms; a pruned one counts the layers it kept."""
+    tensors = load_file(PUBLISHED / "model.safetensors")
+    save_file({name: tensors[name] for name in KEYS[request.param]}, tmp_path / "model.safetensors")
+    hf_config = json.loads((PUBLISHED / "config.json").read_text())
+    hf_config["tie_word_embeddings"] = request.param.startswith("tied")
+    hf_config["num_hidden_layers"] = 7 if request.param.endswith("pruned") else 8
+    (tmp_path / "config.json").write_text(json.dumps(hf_config))
+    return request.param, tmp_path
+
+
+def test_every_published_form_holds_the_same_rpn(published: tuple[str, Path]) -> None:
+    form, folder = published
+    rpn, recorded = load_rpn(folder), load_rpn(PUBLISHED)
+    torch.testing.assert_close(dict(rpn.state_dict()), dict(recorded.state_dict()), atol=0, rtol=0)
+    assert is_published_model(folder)
+    assert is_pruned(folder) == form.endswith("pruned")
+    check_rpn_fits(rpn.config, json.loads((PUBLISHED / "config.json").read_text()))
+
+
+def test_a_published_llava_checkpoint() -> None:
+    config = load_rpn_config(LLAVA / "checkpoint")
+    assert (config.family, config.tap_layer, config.depth) == ("llava", 4, 3)
+    assert config.mrope_section == (16, 0, 0)
+    assert config.threshold == 0.15
+    assert not is_pruned(LLAVA / "checkpoint")
 
 
 def edit_config(folder: Path, **changes: object) -> None:
@@ -112,7 +149,7 @@ def test_plain_model_is_no_rpn(tmp_path: Path) -> None:
 
 def test_published_checkpoint_of_an_unsupported_family(tmp_path: Path) -> None:
     hf_config = json.loads((PUBLISHED / "config.json").read_text())
-    changed = {**hf_config, "architectures": ["LlavaLlamaForCausalLM"]}
+    changed = {**hf_config, "architectures": ["LlavaMistralForCausalLM"]}
     (tmp_path / "config.json").write_text(json.dumps(changed))
-    with pytest.raises(CheckpointError, match="LlavaLlamaForCausalLM"):
+    with pytest.raises(CheckpointError, match="LlavaMistralForCausalLM"):
         load_rpn(tmp_path)

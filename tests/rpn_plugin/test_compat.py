@@ -17,7 +17,7 @@ from rpn_plugin.compat import (
     check_vllm_version,
 )
 
-FOLDER = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny" / "checkpoint"
+FOLDER = Path(__file__).parents[1] / "data" / "golden" / "qwen25vl_tiny" / "checkpoint"
 RPN = load_rpn_config(FOLDER)
 MODEL: dict[str, Any] = json.loads((FOLDER / "config.json").read_text())
 

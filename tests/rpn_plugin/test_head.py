@@ -2,61 +2,75 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from rpn_plugin.checkpoint import load_rpn
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.head import RegionProposalNetwork
+from tests.golden import LLAVA_CASES, QWEN_CASES, TOLERANCE, Case
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden_qwen25vl_tiny"
-IMAGE_TOKEN = 503
-CASES = ("c07", "c09", "c11")
+CASES = [*QWEN_CASES, *LLAVA_CASES]
+SMALL_CASES = [case for case in QWEN_CASES if case.folder.name in ("c07", "c09", "c11")]
+
+
+@cache
+def recorded(checkpoint: Path) -> RegionProposalNetwork:
+    """The recorded network, read from a checkpoint in the released format."""
+    return load_rpn(checkpoint).eval()
 
 
 @pytest.fixture(scope="module")
 def rpn() -> RegionProposalNetwork:
-    """The recorded network, read from a checkpoint with the published keys."""
-    return load_rpn(GOLDEN / "checkpoint").eval()
+    return recorded(QWEN_CASES[0].checkpoint)
 
 
-def score(rpn: RegionProposalNetwork, case: dict[str, Tensor]) -> Tensor:
-    query = torch.tensor([len(case["input_ids"]) - 1])
+def positions_of(case: Case) -> Tensor:
+    """Int [3, seq]; a token of LLaVA's has its place in the sequence."""
+    if "position_ids" in case.tensors:
+        return case.tensors["position_ids"]
+    return torch.arange(len(case.tensors["hidden_after_K"])).expand(3, -1)
+
+
+def image_part(case: Case, logits: Tensor) -> Tensor:
+    """The picture's logits [rows, cols] out of those of a sequence [seq]."""
+    grid = case.tensors["pred_roi"].shape
+    return logits[case.image_start : case.image_start + grid.numel()].reshape(grid)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.folder.name)
+def test_logits_mask_and_boxes_equal_the_reference(case: Case) -> None:
+    hidden = case.tensors["hidden_after_K"][None]
     with torch.inference_mode():
-        logits: Tensor = rpn(case["hidden_after_K"][None], case["position_ids"][:, None], query)
-    return logits[0, case["input_ids"] == IMAGE_TOKEN].reshape(case["pred_roi"].shape)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_logits_equal_the_reference(rpn: RegionProposalNetwork, name: str) -> None:
-    case = load_file(GOLDEN / f"{name}.safetensors")
-    torch.testing.assert_close(score(rpn, case), case["pred_roi"], atol=1e-4, rtol=0)
+        logits = recorded(case.checkpoint)(
+            hidden, positions_of(case)[:, None], torch.tensor([hidden.shape[1] - 1])
+        )[0]
+    case.check_map(image_part(case, logits).numpy())
 
 
 def test_padded_batch_equals_single_sequences(rpn: RegionProposalNetwork) -> None:
-    cases = [load_file(GOLDEN / f"{name}.safetensors") for name in CASES]
-    lengths = [len(case["input_ids"]) for case in cases]
-    hidden = torch.full((len(cases), max(lengths), rpn.config.hidden_size), 1e3)
-    positions = torch.zeros(3, len(cases), max(lengths), dtype=torch.int64)
-    for row, case in enumerate(cases):
-        hidden[row, : lengths[row]] = case["hidden_after_K"]
-        positions[:, row, : lengths[row]] = case["position_ids"]
+    lengths = [len(case.tensors["hidden_after_K"]) for case in SMALL_CASES]
+    hidden = torch.full((len(lengths), max(lengths), rpn.config.hidden_size), 1e3)
+    positions = torch.zeros(3, len(lengths), max(lengths), dtype=torch.int64)
+    for row, case in enumerate(SMALL_CASES):
+        hidden[row, : lengths[row]] = case.tensors["hidden_after_K"]
+        positions[:, row, : lengths[row]] = positions_of(case)
     with torch.inference_mode():
         logits = rpn(hidden, positions, torch.tensor(lengths) - 1)
-    for row, case in enumerate(cases):
-        image = logits[row, : lengths[row]][case["input_ids"] == IMAGE_TOKEN]
+    for row, case in enumerate(SMALL_CASES):
         torch.testing.assert_close(
-            image.reshape(case["pred_roi"].shape), case["pred_roi"], atol=1e-4, rtol=0
+            image_part(case, logits[row]), case.tensors["pred_roi"], atol=TOLERANCE, rtol=0
         )
 
 
 def test_nothing_after_the_query_is_read(rpn: RegionProposalNetwork) -> None:
-    case = load_file(GOLDEN / "c07.safetensors")
-    hidden, positions = case["hidden_after_K"][None], case["position_ids"][:, None]
+    case = SMALL_CASES[0]
+    hidden, positions = case.tensors["hidden_after_K"][None], positions_of(case)[:, None]
     query = 160
     changed = hidden.clone()
     changed[:, query + 1 :] += 1.0
@@ -66,18 +80,25 @@ def test_nothing_after_the_query_is_read(rpn: RegionProposalNetwork) -> None:
     torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
 
 
-def small_config(depth: int) -> RpnConfig:
+FAMILY_SHAPES: dict[str, dict[str, Any]] = {
+    "qwen2_5_vl": {"mrope_section": (2, 3, 3), "attention_bias": True},
+    "llava": {"mrope_section": (8, 0, 0), "attention_bias": False},
+}
+
+
+def small_config(depth: int, family: str = "qwen2_5_vl") -> RpnConfig:
     return RpnConfig(
-        family="qwen2_5_vl", tap_layer=1, depth=depth, base_layers=2, hidden_size=64,
+        family=family, tap_layer=1, depth=depth, base_layers=2, hidden_size=64,
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, intermediate_size=96,
-        rms_norm_eps=1e-6, rope_theta=1e4, mrope_section=(2, 3, 3), attention_bias=True,
+        rms_norm_eps=1e-6, rope_theta=1e4, **FAMILY_SHAPES[family],
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_every_parameter_gets_a_gradient_under_bfloat16_autocast(depth: int) -> None:
+@pytest.mark.parametrize("family", FAMILY_SHAPES)
+def test_every_parameter_gets_a_gradient_under_bfloat16_autocast(depth: int, family: str) -> None:
     torch.manual_seed(0)
-    rpn = RegionProposalNetwork(small_config(depth))
+    rpn = RegionProposalNetwork(small_config(depth, family))
     positions = torch.arange(12).expand(3, 2, 12)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = rpn(torch.randn(2, 12, 64), positions, torch.tensor([11, 7]))

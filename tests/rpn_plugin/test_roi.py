@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from rpn_plugin.families import FAMILIES
 from rpn_plugin.roi import regions_from_map
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "roi_postprocess"
@@ -17,21 +18,32 @@ MAPS = np.load(GOLDEN / "cases.npz")
 CASES = [
     case
     for case in json.loads((GOLDEN / "cases.json").read_text())
-    if case["variant"] == "qwen" and f"{case['name']}.logits" in MAPS
+    if f"{case['name']}.logits" in MAPS
 ]
+FAMILY_OF_VARIANT = {"qwen": "qwen2_5_vl", "llava": "llava"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_boxes_equal_the_recorded_ones(case: dict[str, Any]) -> None:
     regions = regions_from_map(
-        MAPS[f"{case['name']}.logits"], tuple(case["src_wh"]), case["conf_thresh"]
+        MAPS[f"{case['name']}.logits"],
+        tuple(case["src_wh"]),
+        case["conf_thresh"],
+        max_regions=2 if case.get("upscale_method") == "bbox" else 1,
+        family=FAMILY_OF_VARIANT[case["variant"]],
     )
+    found = sorted((list(region.cells), list(region.box)) for region in regions)
+    assert found == sorted(recorded_boxes(case))
+
+
+def recorded_boxes(case: dict[str, Any]) -> list[tuple[list[int], list[int]]]:
+    """Cells and pixels, without boxes in LLaVA's padding: those were used although empty."""
     if case["roi"] == "none":
-        assert regions == []
-    else:
-        (region,) = regions
-        assert list(region.cells) == case["bbox_cells_xyxy"]
-        assert list(region.box) == case["bbox_src_xyxy"]
+        return []
+    if case["variant"] == "qwen":
+        return [(case["bbox_cells_xyxy"], case["bbox_src_xyxy"])]
+    boxes = zip(case["bbox_cells_used"], case["bbox_src_xyxy"], strict=True)
+    return [(c, box) for c, box in boxes if box[0] < box[2] and box[1] < box[3]]
 
 
 maps = hnp.arrays(
@@ -42,11 +54,21 @@ maps = hnp.arrays(
 sizes = st.tuples(st.integers(1, 6000), st.integers(1, 6000))
 
 
-@given(maps, sizes, st.floats(0.01, 0.99), st.integers(1, 4))
+@given(
+    maps,
+    sizes,
+    st.floats(0.01, 0.99),
+    st.integers(1, 4),
+    st.sampled_from([family.name for family in FAMILIES]),
+)
 def test_every_box_lies_inside_the_picture(
-    logits: np.ndarray[Any, Any], size: tuple[int, int], threshold: float, max_regions: int
+    logits: np.ndarray[Any, Any],
+    size: tuple[int, int],
+    threshold: float,
+    max_regions: int,
+    family: str,
 ) -> None:
-    regions = regions_from_map(logits, size, threshold, max_regions)
+    regions = regions_from_map(logits, size, threshold, max_regions, family)
     assert len(regions) <= max_regions
     for region in regions:
         x0, y0, x1, y1 = region.box
