@@ -45,6 +45,39 @@ RULES = {
 
 
 @dataclass(frozen=True)
+class LabelOptions:
+    """Departures from the released labels, each named for what it does differently.
+
+    `ignore_sinks`: sinks train nothing; released, those outside the box are background although
+    they say nothing about the question. `exact_padding`: padding is known on grids of any shape,
+    and is as wide below as above; released, square grids only, and Qwen's has a row too many.
+    `relative_peak`: a map is weak if its peak is under RELATIVE_PEAK times its mean, however many
+    cells it has; released, Qwen's is weak below 5e-3 and LLaVA's never. `foreground`: another share
+    of the peak.
+    """
+
+    ignore_sinks: bool = False
+    exact_padding: bool = False
+    relative_peak: bool = False
+    foreground: float | None = None
+
+
+RELATIVE_PEAK = 4.0
+"""Maps that peak below so many times their mean are taken for noise by `relative_peak`."""
+
+PUBLISHED = LabelOptions()
+
+
+def label_options(names: str, foreground: float | None = None) -> LabelOptions:
+    """Options by comma-separated names; ValueError for a name there is none of."""
+    known = ("ignore_sinks", "exact_padding", "relative_peak")
+    chosen = [name for name in (part.strip() for part in names.split(",")) if name]
+    if unknown := sorted(set(chosen) - set(known)):
+        raise ValueError(f"unknown label option {unknown[0]!r}; known: {', '.join(known)}")
+    return LabelOptions(**dict.fromkeys(chosen, True), foreground=foreground)
+
+
+@dataclass(frozen=True)
 class PseudoLabels:
     """`labels`: int32 [rows, cols] of 1, 0, -100. `box`: inclusive [row0, col0, row1, col1]."""
 
@@ -57,14 +90,15 @@ def pseudo_labels(
     sink_attention: ArrayLike | None = None,
     content_size: tuple[int, int] | None = None,
     family: str = "qwen2_5_vl",
+    options: LabelOptions = PUBLISHED,
 ) -> PseudoLabels:
     """Labels for one map of response-to-image attention.
 
     `attention`: float [rows, cols], or [cells] for a square grid; compared in its own dtype.
     `sink_attention`: the same shape, from heads that attend to sinks; None knows no sinks.
     `content_size`: (width, height) of a picture that was centred on a square canvas: the cells of
-    its padding are known background. Raises ValueError on shapes that do not fit or an unknown
-    family.
+    its padding are known background. `options`: departures from the released labels. Raises
+    ValueError on shapes that do not fit or an unknown family.
     """
     if family not in RULES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(RULES)}")
@@ -75,20 +109,23 @@ def pseudo_labels(
         sinks = _as_grid(sink_attention) >= rules.sink
     if sinks.shape != raw.shape:
         raise ValueError(f"attention is {raw.shape} cells, sink_attention {sinks.shape}")
-    padding = _padding(raw.shape, content_size, rules)
+    padding = _padding(raw.shape, content_size, rules, options)
 
     desinked = np.where(sinks, 0, raw)
     salient = np.where(padding, 0, desinked)
     peak = salient.max()
-    foreground = salient > rules.foreground * peak
+    foreground = salient > (options.foreground or rules.foreground) * peak
     salient = np.where(foreground, salient, 0)
     box = _bounding_box((blur3x3(salient) if rules.blur_box else salient) > 0)
 
     background = (desinked < rules.background * peak) & ~_inside(box, raw.shape)
     labels = np.full(raw.shape, IGNORE, dtype=np.int32)
-    if peak >= rules.weakest_peak and _area(box) < rules.largest_box * raw.size:
+    weakest = RELATIVE_PEAK * raw.mean() if options.relative_peak else rules.weakest_peak
+    if peak >= weakest and _area(box) < rules.largest_box * raw.size:
         labels[background | padding] = BACKGROUND
         labels[foreground] = FOREGROUND
+        if options.ignore_sinks:
+            labels[sinks & ~padding] = IGNORE
     return PseudoLabels(labels, box)
 
 
@@ -104,21 +141,34 @@ def _as_grid(values: ArrayLike) -> NDArray[np.floating]:
 
 
 def _padding(
-    shape: tuple[int, ...], content_size: tuple[int, int] | None, rules: LabelRules
+    shape: tuple[int, ...],
+    content_size: tuple[int, int] | None,
+    rules: LabelRules,
+    options: LabelOptions,
 ) -> NDArray[np.bool_]:
-    """Cells of a square grid that lie beside a centred picture of `content_size`."""
+    """Cells that lie beside a picture of `content_size` centred on the grid."""
     padding = np.zeros(shape, dtype=bool)
     if content_size is None:
         return padding
-    if shape[0] != shape[1]:
+    if shape[0] != shape[1] and not options.exact_padding:
         raise ValueError(f"padding is known for square grids only, got {shape} cells")
     width, height = content_size
-    cells = shape[0]
-    rows = _content_cells(height / max(content_size), cells, rules)
-    cols = _content_cells(width / max(content_size), cells, rules)
     padding[:] = True
-    padding[rows, cols] = False
+    if options.exact_padding:
+        # The picture fills the grid in one direction and is centred in the other.
+        fit = min(shape[0] / height, shape[1] / width)
+        padding[_centred(height * fit, shape[0]), _centred(width * fit, shape[1])] = False
+    else:
+        rows = _content_cells(height / max(content_size), shape[0], rules)
+        cols = _content_cells(width / max(content_size), shape[1], rules)
+        padding[rows, cols] = False
     return padding
+
+
+def _centred(filled: float, cells: int) -> slice:
+    """The cells that lie at least half under the middle `filled` of `cells`."""
+    start = (cells - filled) / 2
+    return slice(round(start), cells - round(start))
 
 
 def _content_cells(share: float, cells: int, rules: LabelRules) -> slice:

@@ -1,0 +1,61 @@
+"""Maps of where the model looks while it answers, for batches of chats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rpn_plugin.distill.base_model import BaseModel
+from rpn_plugin.distill.chats import Chats
+from rpn_plugin.distill.heads import Heads
+from rpn_plugin.distill.samples import Sample
+from rpn_plugin.distill.settings import DistillSettings
+
+
+@dataclass(frozen=True)
+class Looked:
+    """`maps`: {layer: float32 [chats, heads, most cells]}. `answers`: token ids of each."""
+
+    maps: dict[int, Tensor]
+    answers: list[list[int]]
+
+
+def look(
+    base: BaseModel,
+    chats: Chats,
+    samples: Sequence[Sample],
+    settings: DistillSettings,
+    heads: Heads,
+) -> Looked:
+    """Runs the model on `chats` and reads the attention of `heads`, as `settings` ask for it."""
+    if settings.response == "generate":
+        answers = base.answers(chats.prompts, settings.max_new_tokens)
+    elif settings.response == "answer":
+        texts = [next(iter(samples[n].answers), "") for n in chats.numbers]
+        # The last token is never fed, as of a generated answer: its place is the end's.
+        answers = [[*base.answer_tokens(text), 0] if text else [] for text in texts]
+    else:
+        answers = [[] for _ in chats.numbers]
+    queries = "prefill" if settings.response == "none" else settings.queries
+    return Looked(base.attention(chats.prompts, answers, queries, heads), answers)
+
+
+def combined(maps: dict[int, Tensor]) -> Tensor:
+    """The plain mean over all recorded heads, [chats, most cells], as the released scripts do."""
+    return torch.cat([maps[layer] for layer in sorted(maps)], 1).mean(1)
+
+
+def select(maps: dict[int, Tensor], heads: Heads, recorded: Heads) -> dict[int, Tensor]:
+    """The maps of `heads` alone, out of those of `recorded`."""
+    return {n: maps[n][:, [recorded[n].index(h) for h in chosen]] for n, chosen in heads.items()}
+
+
+def union(first: Heads, second: Heads) -> Heads:
+    """Heads that are in either."""
+    return {
+        n: tuple(sorted({*first.get(n, ()), *second.get(n, ())}))
+        for n in sorted(first.keys() | second.keys())
+    }

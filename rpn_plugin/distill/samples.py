@@ -1,0 +1,91 @@
+"""Questions about pictures, as training data: one `Sample` each, whatever file it came from."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 200_000_000
+"""Pictures beyond this are bad rows: more likely a decompression bomb than a page."""
+
+
+class DataError(Exception):
+    """The data cannot be used; one line says why."""
+
+
+class BadRow(Exception):
+    """One row cannot be used; one line says why."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question about a picture.
+
+    `row` names its place in the data ("12", or "12.1" for the second question of row 12). `source`
+    is the picture's path, or returns the bytes of its file. `box`, where the data has one, is
+    where the answer stands, [x0, y0, x1, y1] in pixels: it is measured against, never learnt from.
+    """
+
+    row: str
+    source: Path | Callable[[], bytes]
+    question: str
+    answers: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def picture(self) -> Image.Image:
+        """The picture, decoded, RGB. Raises BadRow."""
+        try:
+            with self._open() as image:
+                return image.convert("RGB")
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
+            raise BadRow(f"the picture cannot be decoded: {_one_line(error)}") from error
+
+    def check_picture(self) -> None:
+        """Raises BadRow if the picture is not there, no picture, or far too large."""
+        try:
+            with self._open() as image:
+                width, height = image.size
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise BadRow(f"no picture can be read: {_one_line(error)}") from error
+        if width * height > MAX_PIXELS:
+            raise BadRow(f"the picture is too large: {width} x {height} pixels")
+
+    def _open(self) -> Image.Image:
+        if isinstance(self.source, Path):
+            return Image.open(self.source)
+        return Image.open(io.BytesIO(self.source()))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A bad row and what is wrong with it."""
+
+    row: str
+    reason: str
+
+
+def write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
+    """One JSON object a line: `row` and `reason`."""
+    lines = [json.dumps({"row": r.row, "reason": r.reason}) for r in rejected]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def check_share(rejected: int, rows: int, most: float, listed_in: Path) -> None:
+    """Raises DataError if more than the share `most` of `rows` is bad, or nothing is left."""
+    if rejected == rows:
+        raise DataError(f"none of {rows} rows can be used; reasons are in {listed_in}")
+    if rejected > most * rows:
+        raise DataError(
+            f"{rejected} of {rows} rows are bad, more than the {most:.0%} that max_bad_share "
+            f"allows; reasons are in {listed_in}"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
