@@ -16,8 +16,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from PIL import Image
 
+from rpn_plugin.families import QWEN2_5_VL
+from rpn_plugin.families.base import ImageGrid
 from server.pictures import Picture
-from server.views import CELL, scale_to_grid, view_grid
+from server.views import CELL, pad_to_square, scale_to_grid, view_grid
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,19 +42,29 @@ class View:
         return {"type": "image_pil", "image_pil": self.image, "uuid": self.uuid}
 
 
-def base_view(picture: Picture, tokens: int) -> View:
-    """All of the picture, scaled down to at most `tokens` visual tokens."""
-    grid = view_grid(picture.image.size, tokens)
-    rows, cols = grid
-    return View(scale_to_grid(picture.image, grid), grid, f"{picture.digest}-{rows}x{cols}")
+def base_view(picture: Picture, tokens: int, image: ImageGrid = QWEN2_5_VL.image) -> View:
+    """All of the picture, scaled down to at most `tokens` visual tokens; padded, where `image` says
+    that views are squares.
+    """
+    rows, cols = grid = view_grid(picture.image.size, tokens, image=image)
+    whole = picture.image if image.square is None else pad_to_square(picture.image, image.fill)
+    view = scale_to_grid(whole, grid, image.cell)
+    return View(view, grid, f"{picture.digest}-{rows}x{cols}")
 
 
-def crop_view(picture: Picture, box: tuple[float, float, float, float], tokens: int) -> View:
-    """What is inside `box` (pixels, inside the picture), scaled to about `tokens` visual tokens."""
-    x0, y0, x1, y1 = crop_box(box, picture.image.size)
-    grid = view_grid((x1 - x0, y1 - y0), tokens, enlarge=True)
-    rows, cols = grid
-    crop = scale_to_grid(picture.image.crop((x0, y0, x1, y1)), grid)
+def crop_view(
+    picture: Picture,
+    box: tuple[float, float, float, float],
+    tokens: int,
+    image: ImageGrid = QWEN2_5_VL.image,
+) -> View:
+    """What is inside `box` (pixels, inside the picture), scaled to about `tokens` visual tokens.
+
+    Onto a square it is stretched, as the released code does: no token is spent on padding.
+    """
+    x0, y0, x1, y1 = crop_box(box, picture.image.size, image.cell)
+    rows, cols = grid = view_grid((x1 - x0, y1 - y0), tokens, enlarge=True, image=image)
+    crop = scale_to_grid(picture.image.crop((x0, y0, x1, y1)), grid, image.cell)
     return View(crop, grid, f"{picture.digest}-{x0},{y0},{x1},{y1}-{rows}x{cols}")
 
 

@@ -1,8 +1,9 @@
 """The sizes at which the model sees a picture: the base view and the crop, each under a budget.
 
-A VLM of the Qwen2-VL line spends one visual token on each CELL x CELL pixel square. Views are
-scaled here, to whole cells, so that the model's own image processor has nothing left to resize and
-base view and crop can have budgets of their own.
+A VLM spends one visual token on each square cell of its view; how large a cell is, and which views
+the model's own image processor takes as they are, its family declares (`ImageGrid`). Views are
+scaled here, to whole cells, so that the processor has nothing left to resize and base view and crop
+can have budgets of their own. A family whose views are all squares of one size has no budgets.
 """
 
 from __future__ import annotations
@@ -12,41 +13,68 @@ import math
 from PIL import Image
 
 from rpn_plugin.families import QWEN2_5_VL
+from rpn_plugin.families.base import ImageGrid
 
-CELL = QWEN2_5_VL.cell
-"""Pixels on a side of one visual token."""
+CELL = QWEN2_5_VL.image.cell
+"""Pixels on a side of one visual token of Qwen2.5-VL."""
 
-MIN_CELLS = 4
-"""Qwen2-VL's image processor enlarges anything smaller than 56 x 56 pixels; views never are."""
-
-MAX_ASPECT = 200
-"""Qwen2-VL's image processor refuses a picture longer than this many times its width."""
+LARGEST_SQUARE = 4096
+"""Pixels on a side; far more than any family's views have."""
 
 
-def view_grid(size: tuple[int, int], tokens: int, *, enlarge: bool = False) -> tuple[int, int]:
+def view_grid(
+    size: tuple[int, int],
+    tokens: int,
+    *,
+    enlarge: bool = False,
+    image: ImageGrid = QWEN2_5_VL.image,
+) -> tuple[int, int]:
     """Rows and columns of visual tokens for a picture of `size` (width, height) pixels.
 
-    At most `max(tokens, MIN_CELLS)` cells, at least MIN_CELLS, with the picture's aspect ratio kept
-    as well as whole cells allow, up to MAX_ASPECT. `enlarge` scales small pictures up to the budget
-    (crops); without it a picture is never shown larger than it is, but for rounding to whole cells.
+    At most `max(tokens, image.least_cells)` cells, at least `image.least_cells`, with the picture's
+    aspect ratio kept as well as whole cells allow, up to `image.max_aspect`. `enlarge` scales small
+    pictures up to the budget (crops); without it a picture is never shown larger than it is, but
+    for rounding to whole cells. Where every view is the same square, that.
     """
+    if image.square is not None:
+        return image.square, image.square
     width, height = size
-    tokens = max(tokens, MIN_CELLS)
-    rows, cols = height / CELL, width / CELL
+    least = image.least_cells
+    tokens = max(tokens, least)
+    rows, cols = height / image.cell, width / image.cell
     if enlarge or rows * cols > tokens:
         shrink = math.sqrt(tokens / (rows * cols))
         rows, cols = rows * shrink, cols * shrink
-    best = _nearest_grid(rows, cols, tokens)
-    if best[0] * best[1] < MIN_CELLS:
-        best = _nearest_grid(*_at_least(rows, cols, MIN_CELLS), tokens)
-    return min(best[0], best[1] * MAX_ASPECT), min(best[1], best[0] * MAX_ASPECT)
+    best = _nearest_grid(rows, cols, tokens, least)
+    if best[0] * best[1] < least:
+        best = _nearest_grid(*_at_least(rows, cols, least), tokens, least)
+    rows, cols = best
+    return min(rows, cols * image.max_aspect), min(cols, rows * image.max_aspect)
 
 
-def scale_to_grid(image: Image.Image, grid: tuple[int, int]) -> Image.Image:
-    """`image` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
+def scale_to_grid(picture: Image.Image, grid: tuple[int, int], cell: int = CELL) -> Image.Image:
+    """`picture` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
     rows, cols = grid
-    target = (cols * CELL, rows * CELL)
-    return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
+    target = (cols * cell, rows * cell)
+    return picture if picture.size == target else picture.resize(target, Image.Resampling.BICUBIC)
+
+
+def pad_to_square(picture: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
+    """`picture` in the middle of a square of its longer side, as LLaVA-1.5 was trained.
+
+    Squares are at most LARGEST_SQUARE a side: a long, thin picture would otherwise need the memory
+    of one many times its size.
+    """
+    side = max(picture.size)
+    if side > LARGEST_SQUARE:
+        width, height = (max(1, length * LARGEST_SQUARE // side) for length in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        side = LARGEST_SQUARE
+    if picture.size == (side, side):
+        return picture
+    square = Image.new("RGB", (side, side), fill)
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
 
 
 def _at_least(rows: float, cols: float, cells: int) -> tuple[float, float]:
@@ -54,10 +82,10 @@ def _at_least(rows: float, cols: float, cells: int) -> tuple[float, float]:
     return rows * grow, cols * grow
 
 
-def _nearest_grid(rows: float, cols: float, tokens: int) -> tuple[int, int]:
+def _nearest_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[int, int]:
     """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols.
 
-    Of at least MIN_CELLS too, where rows x cols is.
+    Of at least `least` cells too, where rows x cols is.
     """
     candidates = [
         (r, min(c, tokens // r))
@@ -65,7 +93,7 @@ def _nearest_grid(rows: float, cols: float, tokens: int) -> tuple[int, int]:
         for c in {max(1, math.floor(cols)), max(1, math.ceil(cols))}
         if r <= tokens
     ] or [(tokens, 1)]
-    enough = [(r, c) for r, c in candidates if r * c >= MIN_CELLS]
+    enough = [(r, c) for r, c in candidates if r * c >= least]
     return min(
         enough or candidates,
         key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g),

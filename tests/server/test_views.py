@@ -6,23 +6,29 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from rpn_plugin.families import FAMILIES, LLAVA
+from rpn_plugin.families.base import ImageGrid
 from server.pictures import Picture
 from server.viewing import base_view, crop_box, crop_view
-from server.views import CELL, MAX_ASPECT, MIN_CELLS, view_grid
+from server.views import CELL, view_grid
 from tests.server.helpers import noise
 
 SIDES = st.integers(1, 20_000)
 TOKENS = st.integers(1, 16384)
 
 
-@given(SIDES, SIDES, TOKENS, st.booleans())
+NATIVE = st.sampled_from([family.image for family in FAMILIES if family.image.square is None])
+
+
+@given(SIDES, SIDES, TOKENS, st.booleans(), NATIVE)
 def test_a_grid_keeps_its_budget_and_what_the_processor_takes(
-    width: int, height: int, tokens: int, enlarge: bool
+    width: int, height: int, tokens: int, enlarge: bool, image: ImageGrid
 ) -> None:
-    rows, cols = view_grid((width, height), tokens, enlarge=enlarge)
-    assert MIN_CELLS <= rows * cols <= max(tokens, MIN_CELLS)
-    assert max(rows, cols) <= MAX_ASPECT * min(rows, cols)
+    rows, cols = view_grid((width, height), tokens, enlarge=enlarge, image=image)
+    assert image.least_cells <= rows * cols <= max(tokens, image.least_cells)
+    assert max(rows, cols) <= image.max_aspect * min(rows, cols)
 
 
 @given(st.integers(28, 5000), st.integers(28, 5000), st.integers(64, 4096))
@@ -85,3 +91,24 @@ def test_a_crop_is_cut_from_the_original_pixels() -> None:
     original = noise(400, 300)
     crop = crop_view(Picture(original, "digest"), (56, 28, 168, 140), 16)
     assert crop.image.tobytes() == original.crop((56, 28, 168, 140)).tobytes()
+
+
+def test_llava_sees_the_picture_in_the_middle_of_a_square() -> None:
+    picture = Picture(Image.new("RGB", (600, 200), "white"), "digest")
+    base = base_view(picture, 1, LLAVA.image)
+    assert base.grid == (24, 24)
+    assert base.image.size == (336, 336)
+    assert base.image.getpixel((168, 100)) == LLAVA.image.fill
+    assert base.image.getpixel((168, 168)) == (255, 255, 255)
+
+
+def test_llavas_crops_fill_the_square() -> None:
+    original = noise(400, 300)
+    crop = crop_view(Picture(original, "digest"), (10, 20, 110, 70), 1, LLAVA.image)
+    stretched = original.crop((10, 20, 110, 70)).resize((336, 336), Image.Resampling.BICUBIC)
+    assert crop.image.tobytes() == stretched.tobytes()
+
+
+def test_a_thin_picture_does_not_become_a_huge_square() -> None:
+    base = base_view(Picture(Image.new("RGB", (200_000, 1), "white"), "digest"), 1, LLAVA.image)
+    assert base.image.size == (336, 336)
