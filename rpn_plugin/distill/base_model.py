@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from rpn_plugin.config import RpnConfig
 from rpn_plugin.distill.attention import NAME, Wanted, recorded_attention, register
 from rpn_plugin.distill.samples import DataError
 from rpn_plugin.families import Family, family_of_architecture
+from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.head import RegionProposalNetwork
 
-View = Callable[[Image.Image], Image.Image]
-"""The base view of a picture: exactly as the server will show it to the model."""
+Show = Callable[[Image.Image, int, ImageGrid], Image.Image]
+"""Makes the base view of a picture under a token budget, exactly as the server will."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,12 @@ class BaseModel:
     """A frozen vision-language model."""
 
     def __init__(
-        self, model: Any, processor: Any, family: Family, view: View, device: torch.device
+        self,
+        model: Any,
+        processor: Any,
+        family: Family,
+        view: Callable[[Image.Image], Image.Image],
+        device: torch.device,
     ) -> None:
         self.model, self.family, self.device = model.to(device).eval(), family, device
         self._processor, self.view = processor, view
@@ -95,9 +102,11 @@ class BaseModel:
 
     @classmethod
     def load(
-        cls, name: str | Path, view: View, *, device: torch.device, dtype: torch.dtype
+        cls, name: str | Path, show: Show, tokens: int, *, device: torch.device, dtype: torch.dtype
     ) -> BaseModel:
-        """The model with that Hugging Face name or folder. Raises DataError if it is no such."""
+        """The model with that Hugging Face name or folder, its base views under a budget of
+        `tokens`. Raises DataError if it is no such.
+        """
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
         register()
@@ -109,6 +118,7 @@ class BaseModel:
             processor = AutoProcessor.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise DataError(f"cannot load the model {name}: {error}") from error
+        view = partial(_shown, show, tokens, family.image)
         return cls(model, processor, family, view, device)
 
     @property
@@ -253,6 +263,10 @@ class BaseModel:
 
     def _note_positions(self, _module: Any, _args: Any, named: dict[str, Any]) -> None:
         self._positions = named.get("position_ids")
+
+
+def _shown(show: Show, tokens: int, grid: ImageGrid, picture: Image.Image) -> Image.Image:
+    return show(picture, tokens, grid)
 
 
 def check_family(config: Any) -> Family:

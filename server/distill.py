@@ -1,0 +1,74 @@
+"""`sdrpn distill`: trains an RPN for any model from that model's own attention."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from rpn_plugin.families.base import ImageGrid
+from server.views import pad_to_square, scale_to_grid, view_grid
+
+STEPS = ("labels", "train")
+
+_USAGE = "sdrpn distill [labels | train] MODEL --data DATA --out DIR [settings ...]"
+_ABOUT = """\
+Train a region proposal network for MODEL (a Hugging Face folder or name) on questions about
+pictures, without boxes: pseudo-labels from the model's own attention, then the RPN. `labels` and
+`train` do one of the two. A run that was ended, however, goes on where it was when the same command
+is given again. Several GPUs: torchrun --nproc-per-node N --no-python sdrpn distill ..."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `sdrpn distill` with these arguments; the exit status."""
+    from rpn_plugin.distill.settings import add_arguments
+
+    steps = tuple(arguments[:1]) if arguments[:1] and arguments[0] in STEPS else STEPS
+    parser = argparse.ArgumentParser(
+        prog=f"sdrpn distill {steps[0]}" if len(steps) == 1 else "sdrpn distill",
+        usage=_USAGE,
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a Hugging Face folder or name")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="JSONL of image, question and, if known, answers; LLaVA conversations (.json); or a "
+        "folder that `datasets` wrote",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run and its RPN")
+    add_arguments(parser)
+    options = parser.parse_args(arguments[len(steps) % len(STEPS) :])
+    return _run(steps, options)
+
+
+def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
+    from rpn_plugin.distill.processes import join
+    from rpn_plugin.distill.run import Run
+    from rpn_plugin.distill.samples import DataError
+    from rpn_plugin.distill.settings import SettingsError, settings_from
+    from rpn_plugin.distill.shards import OtherSettings
+
+    try:
+        settings = settings_from(vars(options))
+        processes = join(settings.device)
+        run = Run(options.model, options.data, options.out, settings, processes, show)
+        for step in steps:
+            run.labels() if step == "labels" else run.train()
+        processes.close()
+    except (SettingsError, DataError, OtherSettings, ValueError) as error:
+        print(f"sdrpn distill: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def show(picture: Image.Image, tokens: int, image: ImageGrid) -> Image.Image:
+    """The base view of `picture` under a budget of `tokens`, as the server shows it."""
+    whole = picture if image.square is None else pad_to_square(picture, image.fill)
+    return scale_to_grid(whole, view_grid(picture.size, tokens, image=image), image.cell)
