@@ -7,14 +7,19 @@ export class Card {
   #answer;
   #remark;
   #pane;
+  #canvas;
+  #caption;
   #intro;
   #text = "";
+  #seen = false;
 
   constructor(id) {
     this.#root = document.getElementById(id);
     this.#answer = this.#root.querySelector(".said");
     this.#remark = this.#root.querySelector(".remark");
     this.#pane = this.#root.querySelector(".pane");
+    this.#canvas = this.#pane.querySelector("canvas");
+    this.#caption = this.#pane.querySelector("figcaption");
     this.#intro = this.#remark.textContent;
     this.bar = this.#root.querySelector(".bar");
   }
@@ -26,10 +31,14 @@ export class Card {
     this.bar.replaceChildren();
   }
 
-  /** A request is on its way. */
+  /** A request is on its way; an empty pane keeps the place of what will be seen. */
   wait() {
     this.clear();
     this.#set("waiting", "", "");
+    this.#seen = false;
+    this.#canvas.width = 0;
+    this.#caption.textContent = "…";
+    this.#pane.hidden = false;
   }
 
   /** More of the answer has come. */
@@ -39,12 +48,10 @@ export class Card {
 
   /** Shows what was seen: `draw(canvas)` draws it, `shape` is its width by its height. */
   see(caption, shape, draw) {
-    const canvas = this.#pane.querySelector("canvas");
-    draw(canvas);
-    canvas.style.setProperty("--shape", shape);
-    canvas.ariaLabel = caption;
-    this.#pane.querySelector("figcaption").textContent = caption;
-    this.#pane.hidden = false;
+    this.#seen = true;
+    draw(this.#canvas);
+    this.#canvas.style.setProperty("--shape", shape);
+    this.#canvas.ariaLabel = this.#caption.textContent = caption;
   }
 
   remark(words) {
@@ -55,8 +62,8 @@ export class Card {
   finish(truth) {
     const said = this.#text.trim();
     const verdict = said === truth ? "Right." : `Wrong: it is ${truth}.`;
-    const state = !truth ? "done" : said === truth ? "right" : "wrong";
-    this.#set(state, said || "(an empty answer)", truth ? verdict : this.#remark.textContent);
+    const remark = [truth && verdict, this.#remark.textContent].filter(Boolean).join(" ");
+    this.#set(!truth ? "done" : said === truth ? "right" : "wrong", said || "(nothing)", remark);
   }
 
   stop() {
@@ -65,6 +72,11 @@ export class Card {
 
   fail() {
     this.#set("failed", this.#text, this.#text ? "The answer broke off." : "No answer.");
+  }
+
+  /** Both answers have ended: nothing more will be seen. */
+  settle() {
+    this.#pane.hidden = !this.#seen;
   }
 
   #set(state, text, remark) {

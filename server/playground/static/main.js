@@ -140,7 +140,7 @@ async function copyText(text, name) {
 function boxChanged(box) {
   $("undraw").hidden = !box;
   $("draw").hidden = Boolean(box);
-  $("ask").textContent = box ? "Ask with my box" : "Ask";
+  $("ask").textContent = box ? "Ask with box" : "Ask";
   const hint = box ? WITH_BOX : own?.touchDraws ? DRAW_NOW : HOW_TO_DRAW;
   $("hint").textContent = hint;
   $("hint").classList.toggle("usual", hint === HOW_TO_DRAW); // no room for it on a phone

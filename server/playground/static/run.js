@@ -35,6 +35,7 @@ export class Run {
     this.#stage.clear();
     this.#facts.textContent = "";
     showCosts(this.#table, null, null);
+    this.#table.hidden = true;
     this.#busy(false);
   }
 
@@ -51,6 +52,7 @@ export class Run {
     const mine = new AbortController();
     this.#current = mine;
     this.#asked = asked;
+    this.#table.hidden = false;
     this.#busy(true);
     this.#tell("");
     const request = (roi) => chat(model, picture.url, question, roi);
@@ -62,6 +64,8 @@ export class Run {
     ]);
     if (mine !== this.#current) return;
     this.#asked = null;
+    this.#plain.settle();
+    this.#zoomed.settle();
     this.#busy(false);
   }
 
