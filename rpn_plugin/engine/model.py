@@ -14,6 +14,7 @@ from torch import Tensor
 from vllm.config import VllmConfig
 from vllm.model_executor.models.interfaces import SupportsEagle3
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
 from vllm.sequence import IntermediateTensors
 
 from rpn_plugin.checkpoint import is_published_rpn_tensor, load_rpn, load_rpn_config
@@ -62,3 +63,7 @@ class Tapped(SupportsEagle3):
 
 class SdrpnQwen2_5_VLForConditionalGeneration(Tapped, Qwen2_5_VLForConditionalGeneration):
     """Qwen2.5-VL with a tap."""
+
+
+class SdrpnQwen3VLForConditionalGeneration(Tapped, Qwen3VLForConditionalGeneration):
+    """Qwen3-VL with a tap."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vllm.config import VllmConfig
+from vllm.config import ModelConfig, VllmConfig
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
+from rpn_plugin.engine import llava_layout
 from rpn_plugin.engine_args import CONNECTOR, SETTINGS
 
 
@@ -29,6 +30,11 @@ def rpn_folder(hf_config: Any) -> Path:
 
 class StartCheck(VerifyAndUpdateConfig):
     """The checks for our architectures."""
+
+    @staticmethod
+    def verify_and_update_model_config(model_config: ModelConfig) -> None:
+        """Adds what a checkpoint in a released layout leaves out."""
+        llava_layout.complete(model_config)
 
     @staticmethod
     def verify_and_update_config(vllm_config: VllmConfig) -> None:

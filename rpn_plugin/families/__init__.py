@@ -5,10 +5,19 @@ from __future__ import annotations
 from rpn_plugin.families.base import Family
 from rpn_plugin.families.llava import LLAVA
 from rpn_plugin.families.qwen2_5_vl import QWEN2_5_VL
+from rpn_plugin.families.qwen3_vl import QWEN3_VL
 
-FAMILIES: tuple[Family, ...] = (QWEN2_5_VL, LLAVA)
+FAMILIES: tuple[Family, ...] = (QWEN2_5_VL, QWEN3_VL, LLAVA)
 
-__all__ = ["FAMILIES", "LLAVA", "QWEN2_5_VL", "Family", "family_named", "family_of_architecture"]
+__all__ = [
+    "FAMILIES",
+    "LLAVA",
+    "QWEN2_5_VL",
+    "QWEN3_VL",
+    "Family",
+    "family_named",
+    "family_of_architecture",
+]
 
 
 def family_named(name: str) -> Family:

@@ -82,6 +82,7 @@ def test_nothing_after_the_query_is_read(rpn: RegionProposalNetwork) -> None:
 
 FAMILY_SHAPES: dict[str, dict[str, Any]] = {
     "qwen2_5_vl": {"mrope_section": (2, 3, 3), "attention_bias": True},
+    "qwen3_vl": {"mrope_section": (4, 2, 2), "attention_bias": False},
     "llava": {"mrope_section": (8, 0, 0), "attention_bias": False},
 }
 

@@ -1,0 +1,73 @@
+"""Released checkpoints in the engine as they are: maps, masks and boxes are the recorded ones."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rpn_plugin.families import LLAVA as LLAVA_FAMILY
+from rpn_plugin.messages import decode_result
+from server.pictures import Picture
+from server.viewing import base_view
+from tests.engine.chats import Chat
+from tests.engine.engines import Ask, Engine, OneAtATime
+from tests.engine.tiny_tokenizers import LLAVA_SPECIAL, QWEN_SPECIAL, save_tokenizer
+from tests.golden import LLAVA, LLAVA_CASES, QWEN, QWEN_CASES, Case
+
+WHOLE_PROMPTS: dict[str, Any] = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "max_model_len": 2048,
+    "max_num_batched_tokens": 2048,
+}
+
+
+@pytest.fixture(scope="module")
+def qwen(engines: OneAtATime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("qwen")
+    shutil.copytree(QWEN / "checkpoint", folder, dirs_exist_ok=True)
+    save_tokenizer(folder, QWEN_SPECIAL)
+    pixels = {"max_pixels": 2000 * 28 * 28}
+    yield from _engine(engines, folder, mm_processor_kwargs=pixels)
+
+
+@pytest.fixture(scope="module")
+def llava(engines: OneAtATime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    parent = tmp_path_factory.mktemp("llava")
+    shutil.copytree(LLAVA / "checkpoint", parent / "checkpoint")
+    shutil.copytree(LLAVA / "vision_tower", parent / "vision_tower")
+    save_tokenizer(parent / "checkpoint", LLAVA_SPECIAL)
+    yield from _engine(engines, parent / "checkpoint", mm_processor_kwargs=None)
+
+
+def _engine(engines: OneAtATime, checkpoint: Path, **arguments: Any) -> Iterator[Engine]:
+    engines.stop()
+    engine = Engine(checkpoint, checkpoint, **WHOLE_PROMPTS, **arguments)
+    yield engine
+    engine.stop()
+
+
+@pytest.mark.parametrize("case", QWEN_CASES, ids=lambda case: case.folder.name)
+def test_qwen2_5_vl(qwen: Engine, case: Case) -> None:
+    ids = case.tensors["input_ids"].tolist()
+    one_placeholder = [
+        token for before, token in itertools.pairwise([-1, *ids]) if not token == before == 503
+    ]
+    chat = Chat((case.image,))
+    (output,) = qwen.ask(Ask(chat, prompt_token_ids=one_placeholder))
+    assert output.prompt_token_ids == ids
+    case.check_map(decode_result(output.kv_transfer_params).logits)
+
+
+@pytest.mark.parametrize("case", LLAVA_CASES, ids=lambda case: case.folder.name)
+def test_llava(llava: Engine, case: Case) -> None:
+    """From the original picture: padding and scaling are ours."""
+    ids = [512 if token == -200 else token for token in case.tensors["input_ids"].tolist()]
+    view = base_view(Picture(case.image, "digest"), 576, LLAVA_FAMILY.image)
+    (output,) = llava.ask(Ask(Chat((view.image,)), prompt_token_ids=ids))
+    case.check_map(decode_result(output.kv_transfer_params).logits)
