@@ -108,7 +108,9 @@ class BaseModel:
         `tokens`. Raises DataError if it is no such.
         """
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         register()
         try:
             family = check_family(AutoConfig.from_pretrained(name))

@@ -17,7 +17,7 @@ def label_loss(maps: Sequence[Tensor], labels: Sequence[Tensor]) -> tuple[Tensor
     `maps`: logits float [rows, cols], resized bilinearly where the labels have another grid;
     `labels`: int [rows, cols] of 1, 0 and IGNORE. Cells count alike wherever they are, as in the
     released code: a picture with many labelled cells counts more than one with few. With nothing
-    to learn the sum is 0.
+    to learn the sum is 0. At least one map is needed.
     """
     logits, targets = [], []
     for logit, label in zip(maps, labels, strict=True):

@@ -58,8 +58,10 @@ class Measured:
         """The row of that threshold."""
         return min(self.thresholds, key=lambda row: abs(row.threshold - threshold))
 
-    def best(self) -> AtThreshold:
+    def best(self) -> AtThreshold | None:
         """The row of the highest threshold that keeps KEPT, or that keeps most if none does."""
+        if not self.thresholds:
+            return None
         enough = [row for row in self.thresholds if row.kept >= KEPT]
         if enough:
             return max(enough, key=lambda row: row.threshold)
@@ -86,6 +88,8 @@ def measure(
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Measured:
     """What `maps` are worth on held-out questions."""
+    if not held_out:
+        return Measured(0, 0.0, 0.0, ())
     labels = [item.labels for item in held_out]
     found = [maps[item.number] for item in held_out]
     loss, cells = label_loss(found, labels)

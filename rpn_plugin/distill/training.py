@@ -67,22 +67,20 @@ def train(
     done = checkpoint.load()
     if done == len(steps):
         return
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: rate_share(s, len(steps), settings)
-    )
-    rate.step(done)
     writer = SummaryWriter(str(folder), purge_step=done) if processes.first else None
     bar = log.bar(f"training ({len(numbers)} questions)", len(order), done * settings.batch)
     batches = task.states.batches(_micro_batches(steps[done:], settings, processes))
     saved = time.monotonic()
     for step in range(done, len(steps)):
         mine = _mine(steps[step], processes)
+        rate = settings.lr * rate_share(step, len(steps), settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         numbers_now = _learn(rpn, optimizer, task, batches, mine, settings, processes)
-        rate.step(step + 1)
         bar.update(len(steps[step]))
         bar.set_postfix(loss=f"{numbers_now['loss']:.4f}", refresh=False)
         if writer:
-            for name, value in {**numbers_now, "rate": rate.get_last_lr()[0]}.items():
+            for name, value in {**numbers_now, "rate": rate}.items():
                 writer.add_scalar(f"train/{name}", value, step)
         last = step + 1 == len(steps)
         if processes.first and (last or time.monotonic() - saved >= settings.checkpoint_seconds):
