@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import START_WITHIN, _free_port
+from tests.conftest import START_WITHIN, _free_port, _stop
 from tests.deploy.containerless import Image, build, prefill
 
 REPOSITORY = Path(__file__).parents[2]
@@ -81,7 +81,12 @@ def test_the_image_starts_answers_and_stops(image: Image, tmp_path: Path) -> Non
     log = tmp_path / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, env=environment, cwd=image.working_directory, stdout=output, stderr=output
+            command,
+            env=environment,
+            cwd=image.working_directory,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         assert not _healthy(check, environment)
@@ -94,8 +99,7 @@ def test_the_image_starts_answers_and_stops(image: Image, tmp_path: Path) -> Non
         server.send_signal(signal.SIGTERM)
         server.wait(90)
     finally:
-        server.kill()
-    assert "python" in command[0] or str(image.root) in command[0]
+        _stop(server)
     assert _files(image) == before, "a read-only root would have broken this"
 
 

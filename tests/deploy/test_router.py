@@ -78,7 +78,7 @@ def router(tmp_path: Path) -> Iterator[Router]:
 
 
 def test_a_pictures_requests_go_to_one_replica_whatever_is_asked(router: Router) -> None:
-    homes = []
+    homes: list[str] = []
     for seed in range(24):
         page = picture_part(noise(90, 60, seed))
         answers = {router.ask(chat(page, f"{question}?")) for question in ("who", "what", "where")}
@@ -97,7 +97,7 @@ def test_a_chat_that_goes_on_stays_where_it_began(router: Router) -> None:
 
 def test_pictures_that_begin_alike_are_told_apart(router: Router) -> None:
     """Scans begin with a white margin: tens of kilobytes of JPEG that are the same."""
-    homes = set()
+    homes: set[str] = set()
     for seed in range(24):
         page = noise(1200, 1200, seed)
         page.paste("white", (0, 0, 1200, 300))

@@ -1,0 +1,93 @@
+"""`python -m loadtests SCENARIO ...`: load on a running endpoint, a report, and a verdict.
+
+SCENARIO is one or more of the classes in locustfile.py, "all", or "soak" (all of them, for half an
+hour unless --time says otherwise). In --out it leaves Locust's report.html and CSV files, and
+load.png. The status is 1 if a threshold was broken or requests stayed behind on the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from loadtests.report import draw, read_history, read_rows, table
+from loadtests.verdict import broken, read_thresholds
+from loadtests.watch import Watch
+
+HERE = Path(__file__).resolve().parent
+SCENARIOS = (
+    "Steady",
+    "Burst",
+    "MixedSizes",
+    "ManyQuestions",
+    "MultiTurn",
+    "Streaming",
+    "Rude",
+)
+_GONE_WITHIN = 60.0
+"""Seconds after the load in which the server must have let go of every request."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the scenarios; 0 if all went as the thresholds ask."""
+    options = _parser().parse_args(argv)
+    everything = bool({"all", "soak"} & set(options.scenario))
+    scenarios = SCENARIOS if everything else options.scenario
+    time = options.time or ("30m" if "soak" in options.scenario else "60s")
+    thresholds = read_thresholds(options.thresholds)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    prefix = options.out / "locust"
+    with Watch(options.url) as watch:
+        _locust(scenarios, time, prefix, options)
+        left = watch.left_behind(_GONE_WITHIN)
+    rows = read_rows(prefix)
+    title = f"{', '.join(options.scenario)}: {options.users} users, {time}"
+    draw(read_history(prefix), watch.samples, title, options.out / "load.png")
+    print(table(rows))
+    print(f"report: {options.out}/report.html, {options.out}/load.png")
+    found = broken(thresholds, rows, watch.samples)
+    found += [f"{value:g} requests stayed behind: {name}" for name, value in left.items()]
+    for line in found:
+        print(f"BROKEN  {line}")
+    return 1 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m loadtests", description=__doc__)
+    parser.add_argument("scenario", nargs="+", choices=[*SCENARIOS, "all", "soak"])
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--users", type=int, default=7, help="at once (default: %(default)s)")
+    parser.add_argument("--time", help="such as 90s, 30m, 8h (default: 60s; soak: 30m)")
+    parser.add_argument(
+        "--repeats", type=float, default=0.0, help="share of pictures sent before (default: 0)"
+    )
+    parser.add_argument("--without-roi", action="store_true", help="base view only, to compare")
+    parser.add_argument("--model", default="", help="default: the first that is served")
+    parser.add_argument("--thresholds", type=Path, default=HERE / "thresholds.toml", metavar="FILE")
+    parser.add_argument("--out", type=Path, default=Path("runs/load"), metavar="FOLDER")
+    return parser
+
+
+def _locust(scenarios: Sequence[str], time: str, prefix: Path, options: argparse.Namespace) -> None:
+    command = [
+        *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *scenarios),
+        *("--headless", "--host", options.url.rstrip("/"), "--run-time", time),
+        *("--users", str(options.users), "--spawn-rate", str(options.users)),
+        *("--stop-timeout", "120", "--exit-code-on-error", "0", "--only-summary"),
+        *("--csv", str(prefix), "--csv-full-history"),
+        *("--html", str(prefix.with_name("report.html"))),
+        *("--repeats", str(options.repeats), "--model", options.model),
+        *(("--without-roi",) if options.without_roi else ()),
+    ]
+    with prefix.with_suffix(".log").open("wb") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, cwd=HERE.parent, check=False)
+    if done.returncode != 0:
+        sys.exit(f"locust failed:\n{prefix.with_suffix('.log').read_text()[-3000:]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""What is sent: the JSON bodies of chats about pages, and what their answers hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loadtests.pages import Page
+
+Message = dict[str, Any]
+
+
+def about(page: Page, question: str | None = None) -> Message:
+    """A user's message with the page and a question (by default, the page's own)."""
+    picture = {"type": "image_url", "image_url": {"url": page.url}}
+    text = {"type": "text", "text": question or page.question}
+    return {"role": "user", "content": [picture, text]}
+
+
+def chat(messages: list[Message], model: str, **fields: Any) -> dict[str, Any]:
+    """A chat completion's body: greedy and short, unless `fields` say otherwise."""
+    return {
+        "model": model,
+        "messages": messages,
+        "temperature": 0,
+        "max_completion_tokens": 8,
+        **fields,
+    }
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """The headers that show a key, if there is one."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
