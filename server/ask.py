@@ -9,7 +9,7 @@ from pathlib import Path
 from server.client import Answer, Client, EndpointError
 from server.drawing import draw_answer
 from server.errors import BadPicture
-from server.pictures import decode_picture
+from server.pictures import open_picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     data = args.picture.read_bytes()
-    original = decode_picture(data)
+    original = open_picture(data).decode().image
     client = Client(args.url, args.api_key, args.model)
     base = client.ask(data, args.question, False, args.max_tokens)
     zoomed = client.ask(data, args.question, {"heatmap": True}, args.max_tokens)

@@ -1,7 +1,9 @@
 """The pictures in an OpenAI chat: where they are, and the same chat with views in their place.
 
-Content parts are plain dicts, as JSON brought them. What is neither text nor a picture (audio,
-video, embeddings, decoded objects) is refused here, before vLLM would fetch or unpack it.
+A chat is a list of messages, or of the Responses API's items, whose tool outputs have their
+content parts under another name. Content parts are plain dicts, as JSON brought them. What is
+neither text nor a picture (audio, video, embeddings, decoded objects) is refused here, before vLLM
+would fetch or unpack it.
 """
 
 from __future__ import annotations
@@ -51,11 +53,11 @@ def plain_messages(messages: Sequence[Any]) -> list[Any]:
 
 
 def _plain(message: Any) -> Any:
-    content = message.get("content") if isinstance(message, dict) else None
-    if content is None or isinstance(content, str | list):
+    field = _content_field(message)
+    if field is None or isinstance(message[field], str | list):
         return message
     try:
-        return {**message, "content": list(content)}
+        return {**message, field: list(message[field])}
     except ValueError as error:
         raise RequestError(f"malformed content in a message: {error}", "messages") from error
 
@@ -89,13 +91,21 @@ def with_views(
         parts = [
             new for p, old in enumerate(_parts(message)) for new in replaced.get((m, p), [old])
         ]
-        return {**message, "content": parts}
+        return {**message, _content_field(message): parts}
 
     return [rewrite(m, message) for m, message in enumerate(messages)]
 
 
+def _content_field(message: Any) -> str | None:
+    """Under which key `message` has content, if it has any."""
+    if not isinstance(message, dict):
+        return None
+    return next((key for key in ("content", "output") if message.get(key) is not None), None)
+
+
 def _parts(message: Any) -> list[Any]:
-    content = message.get("content") if isinstance(message, dict) else None
+    field = _content_field(message)
+    content = message[field] if field else None
     return content if isinstance(content, list) else []
 
 
@@ -108,8 +118,7 @@ def _is_picture(part: Any) -> bool:
     if kind in _TEXT_TYPES and not _OTHER_MEDIA_KEYS & part.keys():
         return False
     raise BadPicture(
-        f"content parts of type {kind!r} are not taken; pictures come as image_url parts with a "
-        "data: URL"
+        f"content parts of type {kind!r} are not taken; pictures come as image_url parts"
     )
 
 

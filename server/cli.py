@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="start the endpoint", usage=_SERVE_USAGE, add_help=False)
+    commands.add_parser("distill", help="train an RPN for a model", add_help=False)
     ask_parser = commands.add_parser("ask", help="ask a running endpoint about a picture")
     doctor_parser = commands.add_parser(
         "doctor", help="check that the parts of this installation fit together"
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     ask.add_arguments(ask_parser)
     if arguments[:1] == ["serve"]:  # its flags are vLLM's, which argparse does not know
         return serve(arguments[1:])
+    if arguments[:1] == ["distill"]:  # its steps are optional
+        from server import distill
+
+        return distill.main(arguments[1:])
     options = parser.parse_args(arguments)
     if options.command == "ask":
         return ask.run(options)
@@ -71,7 +76,9 @@ def serve(arguments: Sequence[str]) -> int:
             for name, value in planned.environment.items()
             if os.environ.get(name) != value
         }
-        print(" ".join([*(f"{k}={v}" for k, v in added.items()), shlex.join(planned.command)]))
+        print(
+            " ".join([*(f"{k}={v}" for k, v in added.items()), shlex.join(planned.plain_command)])
+        )
         return 0
     launch.run(planned)
     return 0  # not reached: the process has become the server

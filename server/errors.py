@@ -9,16 +9,24 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from server.metrics import Rejection
+
 
 class RequestError(Exception):
     """The caller sent something that cannot be served; the message says what and why."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
     type: ClassVar[str] = "BadRequestError"
+    cause: ClassVar[Rejection] = Rejection.BAD_REQUEST
 
-    def __init__(self, message: str, param: str) -> None:
+    def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers that belong to the answer."""
+        return {}
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object, with the fields and the meaning vLLM gives them."""
@@ -42,6 +50,8 @@ class BadRoi(RequestError):
 class BadPicture(RequestError):
     """A picture that cannot be read, or may not be."""
 
+    cause = Rejection.BAD_PICTURE
+
     def __init__(self, message: str) -> None:
         super().__init__(message, "messages")
 
@@ -49,5 +59,86 @@ class BadPicture(RequestError):
 class PictureTooLarge(BadPicture):
     """A picture with more bytes or pixels than the server takes."""
 
+    cause = Rejection.TOO_LARGE
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     type = "ContentTooLargeError"
+
+
+class FetchRefused(BadPicture):
+    """A picture's URL that this server does not go to."""
+
+    cause = Rejection.FETCH_REFUSED
+
+
+class FetchFailed(BadPicture):
+    """A picture's URL where there is no picture, or not in time."""
+
+    cause = Rejection.FETCH_FAILED
+
+
+class Unauthorized(RequestError):
+    """No key, or not one of the server's."""
+
+    cause = Rejection.UNAUTHORIZED
+    status = HTTPStatus.UNAUTHORIZED
+    type = "AuthenticationError"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How to ask again: with a bearer token."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class NotServed(RequestError):
+    """A path that is not for callers from outside, whether or not vLLM has something there."""
+
+    status = HTTPStatus.NOT_FOUND
+    type = "NotFoundError"
+
+
+class BodyTooLarge(RequestError):
+    """A request with more bytes than the server reads."""
+
+    cause = Rejection.TOO_LARGE
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    type = "ContentTooLargeError"
+
+
+class TooSlow(RequestError):
+    """A request whose body does not arrive in time."""
+
+    cause = Rejection.TIMEOUT
+    status = HTTPStatus.REQUEST_TIMEOUT
+    type = "TimeoutError"
+
+
+class ComeBackLater(RequestError):
+    """Nothing is wrong with the request; `retry_after` seconds from now it may be served."""
+
+    cause = Rejection.DRAINING
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    type = "ServiceUnavailableError"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to ask again, in seconds."""
+        return {"Retry-After": str(self.retry_after)}
+
+
+class Busy(ComeBackLater):
+    """As many requests are in flight as the server takes."""
+
+    cause = Rejection.BUSY
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    type = "RateLimitError"
+
+
+class DeadlinePassed(ComeBackLater):
+    """The request took longer than the server, or its caller, allows."""
+
+    cause = Rejection.TIMEOUT
+    type = "TimeoutError"

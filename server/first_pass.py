@@ -57,21 +57,29 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What pass 1 found out: the RoI map of the last picture, and what reading the prompt took."""
+    """What pass 1 found out: the RoI map of one picture, and what reading the prompt took."""
 
     roi_map: RoiMap
     usage: PassUsage
 
 
 async def first_look(
-    handler: Any, request: ChatCompletionRequest, messages: list[Any], raw_request: Request | None
+    handler: Any,
+    request: ChatCompletionRequest,
+    messages: list[Any],
+    image: int,
+    raw_request: Request | None,
 ) -> FirstLook:
     """Runs pass 1 of `request` with `messages` in place of its own; `handler` is vLLM's.
+
+    The map is that of picture `image` of the prompt, counted as Python counts.
 
     Raises RoiError if the engine made no map, Refused if vLLM would not take the request (or the
     client is gone: vLLM answers a cancelled request with an error response).
     """
-    answer = await handler.create_chat_completion(_first_pass(request, messages), raw_request)
+    answer = await handler.create_chat_completion(
+        _first_pass(request, messages, image), raw_request
+    )
     if isinstance(answer, ErrorResponse):
         raise Refused(answer)
     details = answer.usage.prompt_tokens_details
@@ -82,12 +90,14 @@ async def first_look(
     return FirstLook(decode_result(answer.kv_transfer_params), usage)
 
 
-def _first_pass(request: ChatCompletionRequest, messages: list[Any]) -> ChatCompletionRequest:
+def _first_pass(
+    request: ChatCompletionRequest, messages: list[Any], image: int
+) -> ChatCompletionRequest:
     changes = {
         **_ONE_UNREAD_TOKEN,
         "messages": messages,
         "request_id": f"{request.request_id}-pass1",
-        "kv_transfer_params": RoiRequest(image=-1).to_params(),
+        "kv_transfer_params": RoiRequest(image).to_params(),
         # vLLM adds kv_transfer_params to this very dict: a shared one would flag pass 2 as well.
         "vllm_xargs": dict(request.vllm_xargs) if request.vllm_xargs else None,
     }

@@ -29,7 +29,8 @@ from server.settings import SettingsError, read_settings
 SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
 PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
-_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+_SERVER = "server.main"
+_PLAIN_SERVER = "vllm.entrypoints.openai.api_server"
 # Cached token counts are how anyone can see that the second pass is cheap. vLLM fetches pictures
 # from any URL on those of its routes that are not ours unless domains are named: name one that
 # cannot exist.
@@ -57,10 +58,20 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """A process to become: `command` and the whole `environment`."""
+    """vLLM's server with these `arguments` and the whole `environment`."""
 
-    command: tuple[str, ...]
+    arguments: tuple[str, ...]
     environment: dict[str, str]
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The process `sdrpn serve` becomes."""
+        return (sys.executable, "-m", _SERVER, *self.arguments)
+
+    @property
+    def plain_command(self) -> tuple[str, ...]:
+        """The same with nothing but vLLM and the plugins; it exits with 0 whatever happened."""
+        return (sys.executable, "-m", _PLAIN_SERVER, *self.arguments)
 
 
 def plan(
@@ -89,14 +100,14 @@ def plan(
             "--kv-transfer-config is taken: RoI maps travel through vLLM's one KV connector"
         )
     defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
-    command = [
-        *(sys.executable, "-m", _SERVER_MODULE, "--model", model),
+    started_with = [
+        *("--model", model),
         *("--hf-overrides", json.dumps({**overrides, **hf_overrides(rpn_folder)})),
         *("--kv-transfer-config", json.dumps(kv_transfer_config())),
         *_defaults_not_given(defaults, arguments),
         *arguments,
     ]
-    return Launch(tuple(command), _environment(environment, shipped))
+    return Launch(tuple(started_with), _environment(environment, shipped))
 
 
 def run(launch: Launch) -> None:

@@ -1,7 +1,7 @@
 """Everything between a chat's arrival and pass 2: base views, pass 1, regions, crops.
 
-The newest picture of the chat is the one looked at twice. If the engine cannot make a map, that is
-counted and logged, and the chat goes on with its base views alone.
+One picture of the chat is looked at twice: the newest, or the one `roi.image` names. If the engine
+cannot make a map, that is counted and logged, and the chat goes on with its base views alone.
 """
 
 from __future__ import annotations
@@ -9,25 +9,31 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from starlette.requests import Request
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.roi import regions_from_map
 from server import metrics
 from server.chat import PicturePart, with_views
 from server.errors import BadRoi
-from server.first_pass import FirstLook, first_look
+from server.first_pass import FirstLook
+from server.lanes import PictureLanes
+from server.media.sources import PictureSources
 from server.metrics import Outcome
-from server.pictures import Picture, read_picture
+from server.pictures import Picture, PictureFile, open_picture
 from server.schema import RegionReport, RoiDefaults, RoiOptions, RoiReport, RoiSettings
-from server.viewing import PicturePool, View, base_view, crop_view
+from server.viewing import View, base_view, crop_view
+
+FirstPass = Callable[[list[Any], int], Awaitable[FirstLook]]
+"""Runs pass 1 over a chat of base views, for the RoI map of the picture so numbered.
+
+Counted from the end, because the prompt may begin with pictures of earlier turns.
+"""
 
 logger = logging.getLogger("vllm.sdrpn")  # below vLLM's, for its handler and format
 
@@ -42,16 +48,16 @@ class Looked:
 
 @dataclass(frozen=True)
 class _Seen:
-    """The pictures of a chat, decoded: base views of all, and the newest at full resolution."""
+    """The pictures of a chat, decoded: base views of all, and `chosen` at full resolution."""
 
     views: dict[PicturePart, View]
-    newest: PicturePart
+    chosen: PicturePart
     original: Picture
 
 
 @dataclass(frozen=True)
 class _Proposal:
-    """Regions of the newest picture, best first; `skipped` says why there are none."""
+    """Regions of the chosen picture, best first; `skipped` says why there are none."""
 
     regions: list[RegionReport]
     outcome: Outcome
@@ -60,58 +66,77 @@ class _Proposal:
 
 
 class Looker:
-    """Looks at chats on behalf of one chat handler of vLLM's."""
+    """Looks at chats, whichever of vLLM's routes they came by."""
 
-    def __init__(self, handler: Any, defaults: RoiDefaults) -> None:
-        self._handler = handler
+    def __init__(self, defaults: RoiDefaults, sources: PictureSources) -> None:
         self._defaults = defaults
-        self._pool = PicturePool()
+        self._sources = sources
+        self._lanes = PictureLanes()
 
     async def look(
         self,
-        request: ChatCompletionRequest,
         messages: list[Any],
         pictures: list[PicturePart],
         options: RoiOptions | None,
-        raw_request: Request | None,
+        pass_1: FirstPass,
     ) -> Looked:
         """The chat for pass 2. `pictures` are those of `messages`, at least one.
 
-        Raises RequestError for pictures or boxes that cannot be served, Refused if vLLM would not
-        take the chat.
+        Raises RequestError for pictures or boxes that cannot be served, and what `pass_1` does,
+        but for RoiError.
         """
-        settings = RoiSettings.of(options or RoiOptions(), self._defaults)
+        settings = RoiSettings.of(options, self._defaults, len(pictures))
         timings: dict[str, float] = {}
-        with _measured(timings, "pictures"):
-            seen = await self._see(pictures, settings.base_tokens)
-        _check_inside(settings, seen.original)
-        parts = {at: [view.part()] for at, view in seen.views.items()}
+        async with AsyncExitStack() as holding:
+            with _measured(timings, "pictures"):
+                seen = await self._see(pictures, settings, holding)
+            _check_inside(settings, seen.original)
+            parts = {at: [view.part()] for at, view in seen.views.items()}
 
-        pass_1 = partial(
-            first_look, self._handler, request, with_views(messages, parts), raw_request
-        )
-        proposal = await _propose(settings, seen.original, pass_1, timings)
-        if proposal.regions:
-            with _measured(timings, "crop"):
-                crops = await self._crop(seen.original, proposal.regions, settings.crop_tokens)
-            parts[seen.newest] += [crop.part() for crop in crops]
+            base_views = with_views(messages, parts)
+            ask = partial(pass_1, base_views, settings.image - len(pictures))
+            proposal = await _propose(settings, seen.original, ask, timings)
+            if proposal.regions:
+                with _measured(timings, "crop"):
+                    crops = await self._crop(seen.original, proposal.regions, settings.crop_tokens)
+                parts[seen.chosen] += [crop.part() for crop in crops]
 
         report = _report(proposal, settings, seen, timings)
         _observe(proposal, report)
         return Looked(with_views(messages, parts), report)
 
-    async def _see(self, pictures: list[PicturePart], base_tokens: int) -> _Seen:
-        """Decodes one picture after another, so that only one is ever held at full resolution."""
+    async def _see(
+        self, pictures: list[PicturePart], settings: RoiSettings, holding: AsyncExitStack
+    ) -> _Seen:
+        """Decodes one picture after another; only the chosen one, the last, stays in memory.
+
+        `holding` keeps its place there.
+        """
+        chosen = pictures[settings.image]
         views: dict[PicturePart, View] = {}
-        for at in pictures:
-            picture, views[at] = await self._pool.run(_picture_and_view, at.url, base_tokens)
-        return _Seen(views, newest=at, original=picture)
+        for at in [*(other for other in pictures if other is not chosen), chosen]:
+            with metrics.REQUESTS_QUEUED.track_inprogress():
+                file = await self._open(at.url)
+                lane = self._lanes.lane(file.pixels)
+                room = lane.holding(file.pixels)
+                await holding.enter_async_context(room)
+            picture, views[at] = await lane.run(partial(_decode, file, settings.base_tokens))
+            if at is not chosen:
+                await holding.aclose()
+        return _Seen(views, chosen, picture)
+
+    async def _open(self, url: str) -> PictureFile:
+        read = await self._sources.open(url)
+        return await self._lanes.lane(0).run(lambda: open_picture(read()))
 
     async def _crop(
         self, original: Picture, regions: list[RegionReport], tokens: int
     ) -> list[View]:
+        width, height = original.image.size
+        lane = self._lanes.lane(width * height)
         return [
-            await self._pool.run(crop_view, original, region.corners, tokens) for region in regions
+            await lane.run(partial(crop_view, original, region.corners, tokens))
+            for region in regions
         ]
 
 
@@ -140,8 +165,8 @@ async def _propose(
     return _Proposal(regions, Outcome.REGION_FOUND, look=look)
 
 
-def _picture_and_view(url: str, base_tokens: int) -> tuple[Picture, View]:
-    picture = read_picture(url)
+def _decode(file: PictureFile, base_tokens: int) -> tuple[Picture, View]:
+    picture = file.decode()
     return picture, base_view(picture, base_tokens)
 
 
@@ -172,8 +197,9 @@ def _report(
     look = proposal.look
     return RoiReport(
         regions=proposal.regions,
+        image=settings.image,
         image_size=seen.original.image.size,
-        grid=seen.views[seen.newest].grid,
+        grid=seen.views[seen.chosen].grid,
         skipped=proposal.skipped,
         timings=timings,
         pass1_usage=look.usage if look else None,

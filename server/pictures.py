@@ -1,14 +1,12 @@
-"""From a picture's URL to upright RGB pixels, suspicious of every byte.
+"""From a picture's file to upright RGB pixels, suspicious of every byte.
 
-Sizes are checked before anything is decoded: the base64 text before it becomes bytes, and the
-dimensions in the file's header before they become pixels. Only formats whose decoders we are
-willing to run on strangers' bytes are tried.
+In two steps: `open_picture` reads the header, so that the size is known and checked before anything
+is decoded; `PictureFile.decode` makes the pixels. Only formats whose decoders we are willing to run
+on strangers' bytes are tried, and of an animated picture only the first frame is ever touched.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import io
 import secrets
@@ -23,8 +21,8 @@ MAX_PICTURE_BYTES = 20 * 2**20
 MAX_PICTURE_PIXELS = 50_000_000
 """One decoded picture at this size holds 150 MB."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-"""OpenAI's list; of an animated picture the first frame is taken."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""OpenAI's list, and what scanners and old programs write."""
 
 # vLLM caches by the digest alone. A secret key keeps callers of its other routes, which accept a
 # cache id of the caller's own, from planting a picture under the digest of somebody else's.
@@ -39,39 +37,52 @@ class Picture:
     digest: str
 
 
-def read_picture(url: str) -> Picture:
-    """The picture behind a data: URL.
+@dataclass(frozen=True, eq=False)
+class PictureFile:
+    """A picture whose header was read and whose size is allowed, not decoded yet."""
 
-    Raises BadPicture for any other URL and for what is not a whole picture in one of FORMATS,
-    PictureTooLarge for too many bytes or pixels. Takes CPU time in proportion to the pixels.
+    image: Image.Image
+    digest: str
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels decoding it makes."""
+        return self.image.width * self.image.height
+
+    def decode(self) -> Picture:
+        """The picture; to be called once. Raises BadPicture for a truncated or corrupt file."""
+        try:
+            self.image.load()
+            return Picture(_rgb(_upright(self.image)), self.digest)
+        except Exception as error:  # as in `_open`
+            raise BadPicture(f"the picture is broken: {error}") from error
+
+
+def open_picture(data: bytes) -> PictureFile:
+    """The picture in the file `data`.
+
+    Raises BadPicture for what is not in one of FORMATS, PictureTooLarge for too many pixels.
     """
-    data = _bytes_of(url)
+    image = _open(data)
+    if image.width * image.height > MAX_PICTURE_PIXELS:
+        raise PictureTooLarge(_too_many_pixels(image.size))
     digest = hashlib.blake2b(data, digest_size=16, key=_DIGEST_KEY).hexdigest()
-    return Picture(decode_picture(data), digest)
+    return PictureFile(image, digest)
 
 
-def _bytes_of(url: str) -> bytes:
-    scheme, _, rest = url.partition(":")
-    if scheme.lower() != "data":
-        raise BadPicture(
-            f"pictures are taken as data: URLs only, not {scheme[:16]!r}; send "
-            "data:image/png;base64,..."
-        )
-    header, comma, payload = rest.partition(",")
-    if not comma or not header.lower().endswith(";base64"):
-        raise BadPicture("a data: URL looks like data:image/png;base64,...; this one does not")
-    if len(payload) // 4 * 3 - payload[-2:].count("=") > MAX_PICTURE_BYTES:
-        raise PictureTooLarge(f"a picture has more than {MAX_PICTURE_BYTES} bytes")
+def check_size_in_header(data: bytes) -> None:
+    """Raises PictureTooLarge if `data`, the beginning of a file, tells of too many pixels."""
     try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadPicture(f"the data: URL's base64 is broken: {error}") from error
+        open_picture(data)
+    except PictureTooLarge:
+        raise
+    except BadPicture:
+        return  # not told yet
 
 
-def decode_picture(data: bytes) -> Image.Image:
-    """Upright RGB pixels of a picture file; raises as `read_picture` does."""
+def _open(data: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise PictureTooLarge(_too_many_pixels()) from error
     except UnidentifiedImageError as error:
@@ -80,13 +91,6 @@ def decode_picture(data: bytes) -> Image.Image:
         # Pillow's parsers raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ... for
         # broken files. Whatever it was, it is the file's fault.
         raise BadPicture(f"the picture cannot be read: {error}") from error
-    if image.width * image.height > MAX_PICTURE_PIXELS:
-        raise PictureTooLarge(_too_many_pixels(image.size))
-    try:
-        image.load()
-        return _rgb(_upright(image))
-    except Exception as error:  # as above: a truncated or corrupt file
-        raise BadPicture(f"the picture is broken: {error}") from error
 
 
 def _too_many_pixels(size: tuple[int, int] | None = None) -> str:
@@ -98,7 +102,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """The picture as its EXIF orientation says it was held; as it is where EXIF is broken."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow's EXIF parser raises what its file parsers do (see `_decode`)
+    except Exception:  # Pillow's EXIF parser raises what its file parsers do (see `_open`)
         return image
 
 

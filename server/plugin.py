@@ -1,8 +1,9 @@
 """sdrpn in vLLM's API server: an endpoint plugin (`vllm.plugins.endpoint_plugins.interface`).
 
-Named in `VLLM_PLUGINS`, it adds our routes to vLLM's app and puts the two passes in front of vLLM's
-chat handler, `state.openai_serving_chat`. The RPN's folder is named in `--hf-overrides`, where the
-engine's side finds it too; its configuration holds the serving defaults.
+Named in `VLLM_PLUGINS`, it adds our routes to vLLM's app, puts the two passes in front of the
+handlers vLLM left in `app.state`, and guards around it all. The RPN's folder is named in
+`--hf-overrides`, where the engine's side finds it too; its configuration holds the serving
+defaults.
 """
 
 from __future__ import annotations
@@ -11,13 +12,27 @@ from argparse import Namespace
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 from starlette.datastructures import State
+from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
-from server import playground, routes
-from server.passes import TwoPassChat
+from server import guard, playground, routes
+from server.guard.admission import Admission
+from server.guard.endings import Endings
+from server.handlers import messages
+from server.handlers.batch import TwoPassBatch
+from server.handlers.chat import TwoPassChat
+from server.handlers.responses import TwoPassResponses
+from server.handlers.tokenize import TextTokenization
+from server.lifecycle import Lifecycle
+from server.look import Looker
+from server.media.fetch import Fetcher
+from server.media.policy import MediaPolicy
+from server.media.sources import PictureSources
+from server.report_header import ReportHeader
 from server.schema import RoiDefaults
-from server.settings import read_settings
+from server.settings import Settings, read_settings
 from server.views import CELL
 
 
@@ -27,20 +42,65 @@ class SdrpnEndpointPlugin:
     name = "sdrpn_endpoint"
     required_tasks = ("generate",)
 
+    def __init__(self) -> None:
+        self._settings = read_settings()
+
     def attach_router(self, app: FastAPI) -> None:
-        """Adds our own routes, and the playground unless it is switched off."""
+        """Adds our own routes, the playground unless it is switched off, and the guards.
+
+        vLLM puts its middlewares (CORS, request ids, a key check of its own) around these later.
+        """
         routes.attach(app)
-        if read_settings().playground:
+        if self._settings.playground:
             playground.attach(app)
+        app.add_middleware(ReportHeader)
+        self._guard(app)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Puts the two passes in front of vLLM's chat handler.
+        """Puts the two passes in front of vLLM's handlers.
 
         Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
         """
-        defaults = _defaults(args, _max_view_tokens(engine_client))
-        state.openai_serving_chat = TwoPassChat(state.openai_serving_chat, defaults)
-        state.sdrpn_chat = state.openai_serving_chat
+        defaults = _defaults(args, self._settings, _max_view_tokens(engine_client))
+        _put_two_passes_into(state, Looker(defaults, _sources(self._settings)))
+        if port := self._settings.metrics_port:
+            start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())
+
+    def _guard(self, app: FastAPI) -> None:
+        settings = self._settings
+        keys = [key.get_secret_value() for key in settings.api_key]
+        admission = Admission(settings.max_inflight)
+        endings = Endings(settings.request_timeout, lambda: bool(app.state.engine_client.errored))
+        app.state.sdrpn_admission = admission
+        guard.install(
+            app,
+            keys=[*keys, *(app.state.args.api_key or ())],
+            keyless=playground.PUBLIC_PATHS if settings.playground else frozenset(),
+            closed=frozenset({"/metrics"}) if settings.metrics_port else frozenset(),
+            admission=admission,
+            endings=endings,
+        )
+        life = Lifecycle(app, admission, endings, settings.drain_timeout)
+        app.router.lifespan_context = life.around(app.router.lifespan_context)
+
+
+def _put_two_passes_into(state: State, looker: Looker) -> None:
+    """Before every handler of vLLM's that takes pictures; `sdrpn_chat` is for our own routes."""
+    plain_chat = state.openai_serving_chat
+    state.sdrpn_chat = state.openai_serving_chat = TwoPassChat(plain_chat, looker)
+    state.openai_serving_chat_batch = TwoPassBatch(
+        state.openai_serving_chat_batch, state.sdrpn_chat
+    )
+    state.openai_serving_responses = TwoPassResponses(
+        state.openai_serving_responses, plain_chat, looker
+    )
+    messages.put_two_passes_into(state.anthropic_serving_messages, looker)
+    state.serving_tokenization = TextTokenization(state.serving_tokenization)
+
+
+def _sources(settings: Settings) -> PictureSources:
+    policy = MediaPolicy(settings.media_domains, settings.media_any_public)
+    return PictureSources(Fetcher(policy), settings.media_folder)
 
 
 def _max_view_tokens(engine_client: Any) -> int:
@@ -52,7 +112,7 @@ def _max_view_tokens(engine_client: Any) -> int:
     return (int(largest.width) // CELL) * (int(largest.height) // CELL)
 
 
-def _defaults(args: Namespace, max_view_tokens: int) -> RoiDefaults:
+def _defaults(args: Namespace, settings: Settings, max_view_tokens: int) -> RoiDefaults:
     overrides = args.hf_overrides if isinstance(args.hf_overrides, dict) else {}
     try:
         folder = overrides["sdrpn"]["rpn"]
@@ -68,4 +128,5 @@ def _defaults(args: Namespace, max_view_tokens: int) -> RoiDefaults:
         crop_tokens=min(config.crop_tokens, max_view_tokens),
         max_view_tokens=max_view_tokens,
         family=config.family,
+        enabled=settings.roi_default == "on",
     )

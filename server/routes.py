@@ -19,8 +19,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from server import metrics
 from server.errors import RequestError
-from server.metrics import Outcome
-from server.passes import TwoPassChat
+from server.handlers.chat import TwoPassChat
 
 ENGINE_ANSWERS_WITHIN = 10.0
 """Seconds. The engine answers between two steps, and a long prefill on a CPU takes a while."""
@@ -36,8 +35,8 @@ def attach(app: FastAPI) -> None:
 
 async def _answer_request_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    metrics.count(Outcome.REJECTED)
-    return JSONResponse(error.body(), status_code=error.status)
+    metrics.count_rejection(error.cause)
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
 
 
 async def regions(request: ChatCompletionRequest, raw_request: Request) -> JSONResponse:
@@ -66,7 +65,9 @@ async def live() -> JSONResponse:
 
 @router.get("/health/ready")
 async def ready(raw_request: Request) -> JSONResponse:
-    """200 if the engine answers now and is awake; else 503 with the reason."""
+    """200 if requests are taken and the engine answers now; else 503 with the reason."""
+    if reason := raw_request.app.state.sdrpn_admission.closed:
+        return _not_ready(reason)
     engine = raw_request.app.state.engine_client
     try:
         async with asyncio.timeout(ENGINE_ANSWERS_WITHIN):

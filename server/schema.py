@@ -34,13 +34,15 @@ TokenBudget = Annotated[int, Field(ge=4)]
 class RoiOptions(BaseModel):
     """The request's `roi` object. A field left out takes the served RPN's own default.
 
-    `boxes` are regions chosen by the caller: with them there is no pass 1. `heatmap` adds the RoI
-    map to the response.
+    `image` is the picture to look at twice, counted as Python counts: 0 is the chat's first, -1 its
+    last. `boxes` are regions of it chosen by the caller: with them there is no pass 1. `heatmap`
+    adds the RoI map to the response.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     enabled: bool = True
+    image: int = -1
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     max_regions: Annotated[int, Field(ge=1, le=MAX_REGIONS)] = 1
     base_tokens: TokenBudget | None = None
@@ -53,8 +55,9 @@ class RoiOptions(BaseModel):
 class RoiDefaults:
     """What the served RPN does unless a request says otherwise (its rpn_config.json).
 
-    `max_view_tokens` is a limit, not a default: what the model's own image processor allows one
-    picture. It would scale anything larger down again.
+    `enabled` is for chats that say nothing of `roi` at all. `max_view_tokens` is a limit, not a
+    default: what the model's own image processor allows one picture. It would scale anything larger
+    down again.
     """
 
     threshold: float
@@ -62,6 +65,7 @@ class RoiDefaults:
     crop_tokens: int
     max_view_tokens: int
     family: str = "qwen2_5_vl"
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class RoiSettings:
     """One request's options with every default filled in."""
 
     enabled: bool
+    image: int
     threshold: float
     max_regions: int
     base_tokens: int
@@ -78,8 +83,16 @@ class RoiSettings:
     family: str
 
     @classmethod
-    def of(cls, options: RoiOptions, defaults: RoiDefaults) -> RoiSettings:
-        """`options`, completed by `defaults`. Raises BadRoi for a budget over the model's limit."""
+    def of(cls, asked: RoiOptions | None, defaults: RoiDefaults, pictures: int) -> RoiSettings:
+        """What was `asked` for a chat of so many `pictures`, completed by `defaults`.
+
+        Raises BadRoi for a budget over the model's limit and for a picture that is not there.
+        """
+        options = asked or RoiOptions(enabled=defaults.enabled)
+        if not -pictures <= options.image < pictures:
+            raise BadRoi(
+                f"`roi.image` is {options.image}; the chat has {pictures} pictures", "image"
+            )
         for field, tokens in [
             ("base_tokens", options.base_tokens),
             ("crop_tokens", options.crop_tokens),
@@ -89,6 +102,7 @@ class RoiSettings:
                 raise BadRoi(f"`roi.{field}` is {tokens}; {limit}", field)
         return cls(
             enabled=options.enabled,
+            image=options.image % pictures,
             threshold=defaults.threshold if options.threshold is None else options.threshold,
             max_regions=options.max_regions,
             base_tokens=options.base_tokens or defaults.base_tokens,
@@ -128,7 +142,8 @@ class PassUsage(BaseModel):
 class RoiReport(BaseModel):
     """The response's `roi` object.
 
-    `image_size` is [width, height] of the original picture in pixels; `grid` is [rows, cols] of the
+    `image` is the place in the chat, counted from 0, of the picture all this is about. `image_size`
+    is [width, height] of the original picture in pixels; `grid` is [rows, cols] of the
     base view in visual tokens. `skipped` says why the answer rests on the base view alone: null
     (it does not), "off", "no_region" or "error: ...". `timings` are milliseconds of the steps that
     took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1 the RPN
@@ -138,6 +153,7 @@ class RoiReport(BaseModel):
     """
 
     regions: list[RegionReport]
+    image: int
     image_size: tuple[int, int]
     grid: tuple[int, int]
     skipped: str | None

@@ -44,15 +44,18 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The shared endpoint, ready; stopped with all its children when the session ends."""
-    log = tmp_path_factory.mktemp("endpoint") / "server.log"
-    port = _free_port()
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port)]
+@contextlib.contextmanager
+def serving(log: Path, *flags: str, **environment: str) -> Iterator[Endpoint]:
+    """`sdrpn serve` with `flags`, ready; stopped with all its children at the end of the block."""
+    port = free_port()
+    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **environment},
         )
     running = Endpoint(f"http://127.0.0.1:{port}", process, log)
     try:
@@ -63,6 +66,13 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """The shared endpoint, with the shipped model and nothing set."""
+    with serving(tmp_path_factory.mktemp("endpoint") / "server.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def client(endpoint: Endpoint) -> openai.OpenAI:
     """The official client, as a user would point it at the endpoint."""
     return openai.OpenAI(
@@ -70,7 +80,8 @@ def client(endpoint: Endpoint) -> openai.OpenAI:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -18,12 +18,21 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, encode_result
 from server import routes
+from server.guard.admission import Admission
+from server.handlers.chat import TwoPassChat
+from server.look import Looker
+from server.media.fetch import Fetcher
+from server.media.policy import MediaPolicy
+from server.media.sources import PictureSources
 from server.metrics import Outcome
-from server.passes import TwoPassChat
 from server.schema import RoiDefaults
 from tests.server.helpers import MODEL, chat, noise, picture_part
 
 DEFAULTS = RoiDefaults(threshold=0.5, base_tokens=16, crop_tokens=16, max_view_tokens=2048)
+
+
+def two_pass(handler: Any) -> TwoPassChat:
+    return TwoPassChat(handler, Looker(DEFAULTS, PictureSources(Fetcher(MediaPolicy()))))
 
 
 class Handler:
@@ -67,7 +76,7 @@ def a_map(value: float) -> dict[str, Any]:
 )
 async def test_without_a_map_the_base_view_answers(first: Any, reason: str) -> None:
     handler = Handler(first)
-    answer: Any = await TwoPassChat(handler, DEFAULTS).create_chat_completion(request())
+    answer: Any = await two_pass(handler).create_chat_completion(request())
     assert answer.roi["skipped"].startswith("error: ")
     assert reason in answer.roi["skipped"]
     assert answer.roi["regions"] == []
@@ -78,14 +87,14 @@ async def test_without_a_map_the_base_view_answers(first: Any, reason: str) -> N
 async def test_a_missing_map_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[Outcome] = []
     monkeypatch.setattr("server.metrics.count", counted.append)
-    await TwoPassChat(Handler(None), DEFAULTS).create_chat_completion(request())
+    await two_pass(Handler(None)).create_chat_completion(request())
     assert counted == [Outcome.ERROR]
 
 
 async def test_what_vllm_refuses_in_pass_1_is_the_answer() -> None:
     refusal = ErrorResponse(error=ErrorInfo(message="Client disconnected", type="x", code=400))
     handler = Handler(refusal)
-    chat_handler = TwoPassChat(handler, DEFAULTS)
+    chat_handler = two_pass(handler)
     assert await chat_handler.create_chat_completion(request()) is refusal
     assert await chat_handler.regions(request()) is refusal
     assert len(handler.requests) == 2, "a refused pass 1 has no pass 2"
@@ -101,7 +110,7 @@ async def test_the_passes_share_nothing_that_vllm_changes() -> None:
         temperature=1,
         stop=["#"],
     )
-    await TwoPassChat(handler, DEFAULTS).create_chat_completion(original)
+    await two_pass(handler).create_chat_completion(original)
     first, second = handler.requests
     assert (first.max_completion_tokens, first.n, first.logprobs) == (1, 1, False)
     assert (first.stream, first.stop, first.kv_transfer_params["sdrpn"]) == (
@@ -127,7 +136,7 @@ async def test_cancelled_in_pass_1_there_is_no_pass_2() -> None:
 
     started = asyncio.Event()
     handler = Slow(a_map(9.0))
-    running = asyncio.create_task(TwoPassChat(handler, DEFAULTS).create_chat_completion(request()))
+    running = asyncio.create_task(two_pass(handler).create_chat_completion(request()))
     await started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -164,6 +173,7 @@ async def test_ready_means_that_the_engine_answers(
     monkeypatch.setattr(routes, "ENGINE_ANSWERS_WITHIN", 0.05)
     app = FastAPI()
     app.state.engine_client = Engine(state)
+    app.state.sdrpn_admission = Admission(limit=1)
     answer = await routes.ready(Request({"type": "http", "app": app}))
     assert answer.status_code == status
     assert reason in answer.body

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,32 +82,53 @@ def test_what_is_malformed_is_named(value: Any, param: str) -> None:
 
 
 def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadRoi, match=r"unknown key 'max_boxes'.*known: enabled, threshold"):
+    with pytest.raises(BadRoi, match=r"unknown key 'max_boxes'.*known: enabled, image, threshold"):
         parse_roi({"max_boxes": 3})
 
 
 def test_fields_left_out_take_the_served_defaults() -> None:
-    settings = RoiSettings.of(RoiOptions(crop_tokens=99), DEFAULTS)
+    settings = RoiSettings.of(RoiOptions(crop_tokens=99), DEFAULTS, 1)
     assert (settings.threshold, settings.base_tokens, settings.crop_tokens) == (0.2, 64, 99)
     assert settings.boxes == ()
 
 
+def test_a_picture_is_counted_as_python_counts() -> None:
+    places = [RoiSettings.of(RoiOptions(image=i), DEFAULTS, 3).image for i in (-3, -1, 0, 2)]
+    assert places == [0, 2, 0, 2]
+    assert RoiSettings.of(None, DEFAULTS, 3).image == 2
+
+
+@pytest.mark.parametrize("image", [3, -4])
+def test_a_picture_that_is_not_there_is_refused(image: int) -> None:
+    with pytest.raises(BadRoi, match="3 pictures") as caught:
+        RoiSettings.of(RoiOptions(image=image), DEFAULTS, 3)
+    assert caught.value.param == "roi.image"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_chat_that_says_nothing_follows_the_server(enabled: bool) -> None:
+    defaults = replace(DEFAULTS, enabled=enabled)
+    assert RoiSettings.of(None, defaults, 1).enabled is enabled
+    assert RoiSettings.of(RoiOptions(), defaults, 1).enabled is True
+
+
 def test_a_threshold_of_zero_is_a_threshold() -> None:
-    assert RoiSettings.of(RoiOptions(threshold=0.0), DEFAULTS).threshold == 0.0
+    assert RoiSettings.of(RoiOptions(threshold=0.0), DEFAULTS, 1).threshold == 0.0
 
 
 @pytest.mark.parametrize("field", ["base_tokens", "crop_tokens"])
 def test_a_budget_over_the_models_limit_is_refused(field: str) -> None:
-    at_limit = RoiSettings.of(RoiOptions.model_validate({field: 2048}), DEFAULTS)
+    at_limit = RoiSettings.of(RoiOptions.model_validate({field: 2048}), DEFAULTS, 1)
     assert getattr(at_limit, field) == 2048
     with pytest.raises(BadRoi, match="at most 2048") as caught:
-        RoiSettings.of(RoiOptions.model_validate({field: 2049}), DEFAULTS)
+        RoiSettings.of(RoiOptions.model_validate({field: 2049}), DEFAULTS, 1)
     assert caught.value.param == f"roi.{field}"
 
 
 def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
     report = RoiReport(
         regions=[RegionReport(box=[1, 2, 3, 4], score=0.5)],
+        image=0,
         image_size=(100, 50),
         grid=(4, 8),
         skipped=None,
@@ -114,6 +136,7 @@ def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
     )
     assert report.model_dump(mode="json") == {
         "regions": [{"box": [1, 2, 3, 4], "score": 0.5}],
+        "image": 0,
         "image_size": [100, 50],
         "grid": [4, 8],
         "skipped": None,

@@ -18,14 +18,13 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
 )
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
-from rpn_plugin.messages import RoiRequest
 from server import metrics
-from server.chat import PicturePart, find_pictures, plain_messages
-from server.errors import BadRoi, RequestError
-from server.first_pass import Refused
-from server.look import Looker
+from server.errors import RequestError
+from server.first_pass import FirstLook, Refused, first_look
+from server.handlers.asked import Asked, note_report, read
+from server.look import Looked, Looker
 from server.metrics import Outcome
-from server.schema import RoiDefaults, RoiOptions, RoiReport, parse_roi
+from server.schema import RoiReport
 from server.streaming import with_roi_in_first_chunk
 
 ChatAnswer: TypeAlias = AsyncGenerator[str, None] | ChatCompletionResponse | ErrorResponse
@@ -34,9 +33,9 @@ ChatAnswer: TypeAlias = AsyncGenerator[str, None] | ChatCompletionResponse | Err
 class TwoPassChat:
     """Stands in for vLLM's chat handler: same call, same answers, with a second, sharper look."""
 
-    def __init__(self, handler: Any, defaults: RoiDefaults) -> None:
+    def __init__(self, handler: Any, looker: Looker) -> None:
         self._handler = handler
-        self._looker = Looker(handler, defaults)
+        self._looker = looker
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)
@@ -48,14 +47,12 @@ class TwoPassChat:
 
         Raises RequestError for bad input.
         """
-        messages, pictures, options = _read(request)
-        if not pictures:
-            if options is not None and options.enabled:
-                raise BadRoi("`roi` is on, but there is no picture in the chat")
+        asked = _read(request)
+        if not asked.pictures:
             metrics.count(Outcome.TEXT_ONLY)
-            return await self._second_pass(request, messages, raw_request)
+            return await self._second_pass(request, asked.messages, raw_request)
         try:
-            looked = await self._looker.look(request, messages, pictures, options, raw_request)
+            looked = await self._look(request, asked, raw_request)
         except Refused as refusal:
             return refusal.response
         started = time.perf_counter()
@@ -66,14 +63,24 @@ class TwoPassChat:
         self, request: ChatCompletionRequest, raw_request: Request | None = None
     ) -> RoiReport | ErrorResponse:
         """The regions this chat would be answered with, and no answer. Raises RequestError."""
-        messages, pictures, options = _read(request)
-        if not pictures:
+        asked = _read(request)
+        if not asked.pictures:
             raise RequestError("there is no picture in the chat to find regions in", "messages")
         try:
-            looked = await self._looker.look(request, messages, pictures, options, raw_request)
+            looked = await self._look(request, asked, raw_request)
         except Refused as refusal:
             return refusal.response
         return looked.report
+
+    async def _look(
+        self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
+    ) -> Looked:
+        async def pass_1(messages: list[Any], image: int) -> FirstLook:
+            return await first_look(self._handler, request, messages, image, raw_request)
+
+        looked = await self._looker.look(asked.messages, asked.pictures, asked.options, pass_1)
+        note_report(raw_request, looked.report)
+        return looked
 
     async def _second_pass(
         self, request: ChatCompletionRequest, messages: list[Any], raw_request: Request | None
@@ -84,24 +91,9 @@ class TwoPassChat:
         return answer
 
 
-def _read(
-    request: ChatCompletionRequest,
-) -> tuple[list[Any], list[PicturePart], RoiOptions | None]:
-    """The request's messages, the pictures in them and its `roi` field, checked."""
-    options = parse_roi((request.model_extra or {}).get("roi"))
-    _check_no_message_of_ours(request.kv_transfer_params)
-    messages = plain_messages(request.messages)
-    return messages, find_pictures(messages), options
-
-
-def _check_no_message_of_ours(params: dict[str, Any] | None) -> None:
-    """Callers ask for regions with `roi`; what goes into the engine is written here alone."""
-    try:
-        theirs = RoiRequest.from_params(params) is not None
-    except ValueError:
-        theirs = True
-    if theirs:
-        raise RequestError("kv_transfer_params.sdrpn is not for callers", "kv_transfer_params")
+def _read(request: ChatCompletionRequest) -> Asked:
+    roi = (request.model_extra or {}).get("roi")
+    return read(request.messages, roi, request.kv_transfer_params)
 
 
 def _with_report(answer: ChatAnswer, report: RoiReport, started: float) -> ChatAnswer:

@@ -1,0 +1,79 @@
+"""How many requests are worked on at once, and none of them new once the server is ending.
+
+Everything admitted is in flight until its last byte is sent: waiting for a picture thread, in
+either pass, or streaming. vLLM's own count of waiting requests misses what has not reached its
+scheduler, so this is the number to scale by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server import metrics
+from server.errors import Busy, ComeBackLater, RequestError
+from server.guard.asgi import is_inference, refuse
+
+_RETRY_AFTER = 1
+_RETRY_ELSEWHERE_AFTER = 5
+
+
+class Admission:
+    """The requests in flight of one server process; `closed` says why no more are taken."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.inflight = 0
+        self.closed: str | None = None
+
+    def enter(self) -> None:
+        """Takes one more request. Raises Busy or ComeBackLater where that cannot be."""
+        if self.closed:
+            raise ComeBackLater(self.closed, _RETRY_ELSEWHERE_AFTER)
+        if self.inflight >= self._limit:
+            raise Busy(f"{self._limit} requests are in flight already", _RETRY_AFTER)
+        self.inflight += 1
+        self._idle.clear()
+        metrics.REQUESTS_INFLIGHT.inc()
+
+    def leave(self) -> None:
+        """One request that entered is answered or abandoned."""
+        self.inflight -= 1
+        metrics.REQUESTS_INFLIGHT.dec()
+        if not self.inflight:
+            self._idle.set()
+
+    async def until_idle(self, seconds: float) -> bool:
+        """Waits until nothing is in flight; False if that takes longer than `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class AdmissionGuard:
+    """ASGI middleware: 429 past the limit and 503 once closed, for requests that cost something."""
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self._app = app
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if not is_inference(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._admission.enter()
+        except RequestError as error:
+            await refuse(error, scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._admission.leave()

@@ -1,0 +1,58 @@
+"""What the guards share: which requests cost something, and an answer that needs no handler."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from server import metrics
+from server.errors import RequestError
+
+INFERENCE = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/chat/completions/batch",
+        "/v1/completions",
+        "/v1/regions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/invocations",
+        "/tokenize",
+    }
+)
+"""Paths whose POST costs the engine or the picture threads something."""
+
+_DISCARD_SECONDS = 5.0
+
+
+def is_inference(scope: Scope) -> bool:
+    """Whether this is a request that is admitted, counted and timed."""
+    return bool(
+        scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in INFERENCE
+    )
+
+
+async def refuse(
+    error: RequestError, scope: Scope, receive: Receive, send: Send, *, unread: bool = True
+) -> None:
+    """Answers with `error` in OpenAI's format, and counts it.
+
+    What is `unread` of the body is read first and thrown away: a client that is still sending when
+    the connection closes sees a broken pipe, and never the answer.
+    """
+    if unread:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                await _discard(receive)
+    metrics.count_rejection(error.cause)
+    response = JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+    await response(scope, receive, send)
+
+
+async def _discard(receive: Receive) -> None:
+    while (await receive()).get("more_body", False):
+        pass

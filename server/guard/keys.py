@@ -1,0 +1,74 @@
+"""API keys: every path but a named few needs one, compared in constant time.
+
+The rule is an exact list of paths that need none, and the check comes before any routing: there is
+no prefix to slip past, whatever a proxy or a mount does to the path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import Unauthorized
+from server.guard.asgi import refuse
+
+KEYLESS = frozenset({"/health/live", "/health/ready"})
+"""What Kubernetes' probes ask, which carry no key."""
+
+
+class KeyGuard:
+    """ASGI middleware: 401 without one of `keys`. `keyless` paths pass, beside KEYLESS."""
+
+    def __init__(self, app: ASGIApp, keys: Iterable[str], keyless: frozenset[str]) -> None:
+        self._app = app
+        # Digests are of one length, so that comparing them takes the same time for every guess.
+        self._digests = [_digest(key) for key in keys]
+        self._keyless = KEYLESS | keyless
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if scope["type"] == "lifespan" or self._passes(scope):
+            await self._app(scope, receive, send)
+        else:
+            message = "this server needs a key: Authorization: Bearer KEY"
+            await refuse(Unauthorized(message), scope, receive, send)
+
+    def _passes(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        return (
+            scope["path"] in self._keyless
+            or _is_preflight(scope, headers)
+            or self._is_key(_offered(headers))
+        )
+
+    def _is_key(self, offered: str) -> bool:
+        digest = _digest(offered)
+        matches = [secrets.compare_digest(digest, known) for known in self._digests]
+        return any(matches)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _offered(headers: Headers) -> str:
+    """The key as OpenAI's clients send it, or as Anthropic's do."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def _is_preflight(scope: Scope, headers: Headers) -> bool:
+    """A browser's question before a request from another site: it cannot carry a key.
+
+    Starlette's CORSMiddleware answers these by itself; no route ever sees them.
+    """
+    return (
+        scope["type"] == "http"
+        and scope["method"] == "OPTIONS"
+        and "origin" in headers
+        and "access-control-request-method" in headers
+    )

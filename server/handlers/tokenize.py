@@ -1,0 +1,26 @@
+"""vLLM's tokenize route (`ServingTokenization`), which would decode pictures unchecked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+
+from server.chat import find_pictures, plain_messages
+from server.errors import RequestError
+
+
+class TextTokenization:
+    """Stands in for vLLM's handler: chats with pictures are refused."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    async def create_tokenize(self, request: Any, raw_request: Request) -> Any:
+        """vLLM's answer. Raises RequestError for a chat with a picture."""
+        if find_pictures(plain_messages(getattr(request, "messages", ()))):
+            raise RequestError("chats with pictures are not tokenized here", "messages")
+        return await self._handler.create_tokenize(request, raw_request)

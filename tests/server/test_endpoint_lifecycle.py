@@ -1,0 +1,202 @@
+"""A server with keys, limits and a short patience, and how such servers end: real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from server.lifecycle import EXIT_ENGINE_DIED
+from tests.conftest import Endpoint, free_port, serving
+from tests.server.helpers import MODEL, chat, noise, picture_part
+
+QUESTION = "What is the code on the red tag?"
+KEY = "a-key-of-the-test"
+WITH_KEY = {"Authorization": f"Bearer {KEY}"}
+
+
+def long_chat(seed: int, tokens: int = 1500, **fields: Any) -> dict[str, Any]:
+    """A chat that takes some seconds on any machine."""
+    picture = picture_part(noise(224, 224, seed))
+    return chat(picture, QUESTION, max_tokens=tokens, ignore_eos=True, **fields)
+
+
+def post(endpoint: Endpoint, body: dict[str, Any], **headers: str) -> httpx.Response:
+    url = f"{endpoint.url}/v1/chat/completions"
+    return httpx.post(url, json=body, headers={**WITH_KEY, **headers}, timeout=120)
+
+
+def posted(pool: ThreadPoolExecutor, endpoint: Endpoint, seed: int) -> Future[httpx.Response]:
+    return pool.submit(post, endpoint, long_chat(seed))
+
+
+def wait_for(condition: Any, what: str, within: float = 60.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def ready(endpoint: Endpoint) -> bool:
+    try:
+        return httpx.get(f"{endpoint.url}/health/ready", timeout=15).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def metrics_url() -> str:
+    return f"http://127.0.0.1:{free_port()}/metrics"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, metrics_url: str) -> Iterator[Endpoint]:
+    log = tmp_path_factory.mktemp("guarded") / "server.log"
+    port = metrics_url.split(":")[2].split("/")[0]
+    flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
+    with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
+        yield endpoint
+
+
+def inflight(metrics_url: str) -> float:
+    text = httpx.get(metrics_url, timeout=30).text
+    line = next(line for line in text.splitlines() if line.startswith("sdrpn_requests_inflight "))
+    return float(line.split()[1])
+
+
+def test_the_official_client_needs_a_key(guarded: Endpoint) -> None:
+    def ask(key: str) -> Any:
+        client = openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=key, max_retries=0)
+        return client.models.list()
+
+    assert [model.id for model in ask(KEY).data] == [MODEL]
+    with pytest.raises(openai.AuthenticationError):
+        ask("wrong")
+
+
+def test_only_probes_and_the_page_are_reached_without_a_key(guarded: Endpoint) -> None:
+    paths = ["/health", "/metrics", "/docs", "/openapi.json", "/v1/models", "/version", "/load"]
+    assert {httpx.get(guarded.url + path).status_code for path in paths} == {401}
+    for path in ("/health/live", "/health/ready", "/"):
+        assert httpx.get(guarded.url + path).status_code == 200
+
+
+def test_metrics_have_their_own_listener_and_no_other(guarded: Endpoint, metrics_url: str) -> None:
+    text = httpx.get(metrics_url, timeout=30).text
+    assert "sdrpn_requests_total" in text
+    assert "vllm:" in text
+    assert httpx.get(f"{guarded.url}/metrics", headers=WITH_KEY).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/scale_elastic_ep", "/inference/v1/generate", "/sleep"])
+def test_control_routes_are_unreachable_even_with_a_key(guarded: Endpoint, path: str) -> None:
+    assert httpx.post(guarded.url + path, json={}, headers=WITH_KEY).status_code == 404
+
+
+def test_a_chat_that_says_nothing_of_roi_follows_the_server(guarded: Endpoint) -> None:
+    body = chat(picture_part(noise(100, 80)), QUESTION)
+    assert post(guarded, body).json()["roi"]["skipped"] == "off"
+    assert post(guarded, {**body, "roi": True}).json()["roi"]["skipped"] != "off"
+
+
+def test_past_the_limit_the_answer_is_429(guarded: Endpoint, metrics_url: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        running = [posted(pool, guarded, seed) for seed in (1, 2)]
+        wait_for(lambda: inflight(metrics_url) == 2, "two requests should be in flight")
+        refused = post(guarded, chat(QUESTION))
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.json()["error"]["type"] == "RateLimitError"
+        assert [future.result().status_code for future in running] == [200, 200]
+    wait_for(lambda: inflight(metrics_url) == 0, "nothing should be in flight")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_callers_deadline_ends_the_request_and_the_engines_work(
+    guarded: Endpoint, metrics_url: str, stream: bool
+) -> None:
+    body = long_chat(3, tokens=3000, stream=stream)
+    answer = post(guarded, body, **{"X-Request-Timeout": "1"})
+    assert answer.status_code == (200 if stream else 503)
+    assert "longer than 1 s" in answer.text
+    wait_for(lambda: inflight(metrics_url) == 0, "the request should be over")
+
+    def in_engine() -> bool:
+        text = httpx.get(metrics_url, timeout=30).text
+        running = [li for li in text.splitlines() if li.startswith("vllm:num_requests_running{")]
+        return all(float(line.rsplit(" ", 1)[1]) == 0 for line in running)
+
+    wait_for(in_engine, "the engine should have dropped the request")
+
+
+def test_sigterm_lets_running_requests_finish_and_takes_no_new_ones(guarded: Endpoint) -> None:
+    """The last test of this server."""
+    with ThreadPoolExecutor(1) as pool:
+        running = posted(pool, guarded, 5)
+        time.sleep(0.5)
+        guarded.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not ready(guarded), "the server should not be ready any more")
+        assert not running.done(), "the request should still be running"
+        refused = post(guarded, chat(QUESTION))
+        assert refused.status_code == 503
+        assert "shutting down" in refused.json()["error"]["message"]
+        assert "retry-after" in refused.headers
+        assert httpx.get(f"{guarded.url}/health/live").status_code == 200
+        answer = running.result()
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 1500
+    assert guarded.process.wait(60) == 0
+
+
+def engine_process(endpoint: Endpoint) -> int:
+    """The engine core's process id: the child that vLLM names so."""
+    group = subprocess.run(
+        ["ps", "-o", "pid=,args=", "-g", str(endpoint.process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = [line.split()[0] for line in group.splitlines() if "EngineCore" in line]
+    assert found, group
+    return int(found[0])
+
+
+def test_a_killed_engine_is_told_to_everybody_and_ends_the_process(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    log = tmp_path_factory.mktemp("killed") / "server.log"
+    with serving(log) as endpoint, ThreadPoolExecutor(2) as pool:
+        events: list[str] = []
+        streaming = threading.Event()
+
+        def stream() -> None:
+            url = f"{endpoint.url}/v1/chat/completions"
+            body = long_chat(8, tokens=3000, stream=True)
+            with httpx.stream("POST", url, json=body, timeout=120) as answer:
+                for line in answer.iter_lines():
+                    events.append(line)
+                    streaming.set()
+
+        streamed = pool.submit(stream)
+        running = pool.submit(post, endpoint, long_chat(9, tokens=3000))
+        assert streaming.wait(60)
+        time.sleep(0.5)
+        os.kill(engine_process(endpoint), signal.SIGKILL)
+        killed = time.monotonic()
+        while ready(endpoint):
+            assert time.monotonic() - killed < 30
+        answer = running.result()
+        assert answer.status_code == 503
+        assert "engine has died" in answer.json()["error"]["message"]
+        streamed.result()
+        assert any('"error"' in event for event in events)
+        assert endpoint.process.wait(60) == EXIT_ENGINE_DIED
