@@ -2,7 +2,7 @@
 
 Pure numpy. The rules are those of each family's released code, so recorded cases agree exactly. One
 region is one box around everything above the threshold; `max_regions` > 1 makes one box for each
-8-connected component instead.
+8-connected component instead, close ones joined where the family says so.
 """
 
 from __future__ import annotations
@@ -100,23 +100,27 @@ def _scored_boxes(
     A family that filters components shows one box around everything where several are left, and
     none where more are left than were asked for: then the map points nowhere in particular.
     """
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int8))
-    pieces = ndimage.find_objects(labels)
-    if rules.components is None:
-        boxes = [(_as_box(piece), piece, label) for label, piece in enumerate(pieces, 1)]
-    else:
-        boxes = [
-            (_grown(_as_box(piece), cells, rules.components, mask.shape), piece, label)
-            for label, piece in enumerate(pieces, 1)
-            if _counts(cells := int((labels[piece] == label).sum()), rules.components)
-        ]
-    if max_regions == 1 and len(boxes) > 1:
+    labels = _components(mask, rules.join)
+    found: list[tuple[Box, float]] = []
+    for number, piece in enumerate(ndimage.find_objects(labels), 1):
+        own = labels[piece] == number
+        box = _component_box(_as_box(piece), int(own.sum()), rules.components, mask.shape)
+        if box is not None:
+            found.append((box, float(blurred[piece][own].max())))
+    if max_regions == 1 and len(found) > 1:
         return _around_everything(mask, blurred)
-    if rules.components is not None and len(boxes) > max(max_regions, 1):
+    if rules.components is not None and len(found) > max_regions:
         return []
-    return [
-        (box, float(blurred[piece][labels[piece] == label].max())) for box, piece, label in boxes
-    ]
+    return found
+
+
+def _components(mask: NDArray[np.bool_], join: int) -> NDArray[np.int32]:
+    """The number of each cell's component, from 1; 0 beside them."""
+    touching = np.ones((3, 3), dtype=bool)
+    near = np.ones((1 + join, 1 + join), dtype=bool)
+    labels, _ = ndimage.label(ndimage.binary_dilation(mask, near), structure=touching)
+    components: NDArray[np.int32] = np.where(mask, labels, 0)
+    return components
 
 
 def _around_everything(
@@ -131,14 +135,18 @@ def _as_box(piece: tuple[slice, slice]) -> Box:
     return int(x.start), int(y.start), int(x.stop), int(y.stop)
 
 
-def _counts(cells: int, rules: ComponentRules) -> bool:
-    return rules.noise < cells <= rules.largest
+def _component_box(
+    box: Box, cells: int, rules: ComponentRules | None, grid: tuple[int, ...]
+) -> Box | None:
+    """The box of a component of so many cells; None if it does not count.
 
-
-def _grown(box: Box, cells: int, rules: ComponentRules, grid: tuple[int, ...]) -> Box:
-    """A small component's box, at least 3 cells a side about its centre, as released code has it:
-    the sides count one more than the box, and the far ones stop one cell before the border.
+    A small one's is at least 3 cells a side about its centre, as released code has it: the sides
+    count one more than the box, and the far ones stop one cell before the border.
     """
+    if rules is None:
+        return box
+    if not rules.noise < cells <= rules.largest:
+        return None
     if cells > rules.small:
         return box
     x0, x1 = _grown_span(box[0], box[2], grid[1])

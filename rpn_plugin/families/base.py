@@ -90,6 +90,11 @@ class BoxRules:
     components: ComponentRules | None = None
     """None: every component counts."""
 
+    join: int = 0
+    """Where several regions are asked for, components up to this many cells apart are one: a crop
+    each would show the same place twice.
+    """
+
     least_side: int = 1
     """Boxes with a side of fewer pixels of the original picture are dropped."""
 

@@ -13,5 +13,5 @@ QWEN2_5_VL = Family(
     layers=RpnLayers(attention_bias=True, rope="mrope"),
     image=ImageGrid(cell=28, least_cells=4, max_aspect=200),
     # The released code drops boxes that its image processor would refuse.
-    boxes=BoxRules(threshold=0.1, sink_grid=768, least_side=28, max_aspect=200),
+    boxes=BoxRules(threshold=0.1, sink_grid=768, least_side=28, max_aspect=200, join=2),
 )

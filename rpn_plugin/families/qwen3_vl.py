@@ -20,5 +20,5 @@ QWEN3_VL = Family(
     # The processor that Qwen publishes enlarges pictures of fewer than 256 x 256 px.
     image=ImageGrid(cell=32, least_cells=64, max_aspect=200),
     # No RPN has been released: the rules are Qwen2.5-VL's, for a larger cell.
-    boxes=BoxRules(threshold=0.1, sink_grid=768, least_side=32, max_aspect=200),
+    boxes=BoxRules(threshold=0.1, sink_grid=768, least_side=32, max_aspect=200, join=2),
 )

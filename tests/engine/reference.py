@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoImageProcessor, Qwen2_5_VLForConditionalGeneration
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoModelForImageTextToText
 from vllm.outputs import RequestOutput
 
 from rpn_plugin.checkpoint import load_rpn
@@ -19,19 +21,19 @@ class Reference:
     """Maps of a model folder and an RPN folder without vLLM."""
 
     def __init__(self, model: Path, rpn: Path) -> None:
-        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        self._rpn = load_rpn(rpn).float().eval()
+        self._model = AutoModelForImageTextToText.from_pretrained(
             model, dtype=torch.float32
         ).model.eval()
         self._processor = AutoImageProcessor.from_pretrained(model)
-        self._rpn = load_rpn(rpn).float().eval()
+        self._image_token = self._model.config.image_token_id
 
     def second_turn(self, turn: RequestOutput) -> list[int]:
         """The prompt and answer of `turn` as a new prompt, each picture one placeholder again."""
-        image_token = self._model.config.image_token_id
         prompt = [
             token
             for before, token in itertools.pairwise([-1, *turn.prompt_token_ids])
-            if not token == before == image_token
+            if not token == before == self._image_token
         ]
         return [*prompt, *turn.outputs[0].token_ids]
 
@@ -40,19 +42,34 @@ class Reference:
         """Logits float32 [rows, cols] of picture number `image` of the chat."""
         pixels = self._processor(images=list(chat.pictures), return_tensors="pt")
         ids = torch.tensor([prompt_token_ids])
-        is_image = ids == self._model.config.image_token_id
-        inputs = {
-            "input_ids": ids,
-            "image_grid_thw": pixels["image_grid_thw"],
-            "mm_token_type_ids": is_image.int(),
-        }
-        positions, _ = self._model.get_rope_index(**inputs)
-        states = self._model(
-            **inputs, pixel_values=pixels["pixel_values"], output_hidden_states=True
-        ).hidden_states[self._rpn.config.tap_layer]
-        logits = self._rpn(states, positions, torch.tensor([ids.shape[1] - 1]))
+        is_image = ids == self._image_token
+        inputs: dict[str, Any] = {"input_ids": ids}
+        if "image_grid_thw" in pixels:
+            inputs["image_grid_thw"] = pixels["image_grid_thw"]
+            inputs["mm_token_type_ids"] = is_image.int()
+            positions, _ = self._model.get_rope_index(**inputs)
+            grids = (pixels["image_grid_thw"][:, 1:] // 2).tolist()
+        else:
+            positions = torch.arange(ids.shape[1]).expand(3, 1, -1)
+            grids = [[24, 24]] * len(chat.pictures)
 
-        grids = (pixels["image_grid_thw"][:, 1:] // 2).tolist()
+        states = self._tapped(**inputs, pixel_values=pixels["pixel_values"])
+        logits = self._rpn(states, positions, torch.tensor([ids.shape[1] - 1]))
         per_picture = logits[is_image].split([rows * cols for rows, cols in grids])
         chosen: NDArray[np.float32] = per_picture[image].reshape(grids[image]).numpy()
         return chosen
+
+    def _tapped(self, **inputs: Any) -> Tensor:
+        """What enters the layer after the tap: all that was added to the states before it."""
+        caught: list[Tensor] = []
+
+        def catch(_: Any, positional: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            caught.append(positional[0] if positional else named["hidden_states"])
+
+        layer = self._model.language_model.layers[self._rpn.config.tap_layer]
+        hook = layer.register_forward_pre_hook(catch, with_kwargs=True)
+        try:
+            self._model(**inputs)
+        finally:
+            hook.remove()
+        return caught[0]

@@ -30,6 +30,6 @@ def save_tokenizer(folder: Path, special: dict[int, str], size: int = 512) -> No
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     fast.add_special_tokens({"additional_special_tokens": list(special.values())})
-    if special is LLAVA_SPECIAL:
+    if "</s>" in special.values():
         fast.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     fast.save_pretrained(folder)

@@ -87,6 +87,16 @@ def test_two_far_apart_peaks_make_two_regions_or_one_around_both() -> None:
     assert [region.cells for region in each] == [(1, 1, 3, 3), (9, 9, 11, 11)]
 
 
+@pytest.mark.parametrize(("gap", "regions"), [(1, 1), (2, 1), (3, 2)])
+def test_close_components_are_one_region(gap: int, regions: int) -> None:
+    """Blurring widens each peak by a cell on every side: `gap` is what is left between them."""
+    logits = np.full((12, 16), -8.0, dtype=np.float32)
+    logits[4:7, 2:4] = logits[4:7, 6 + gap : 8 + gap] = 8
+    found = regions_from_map(logits, (1600, 1200), 0.1, max_regions=4)
+    assert len(found) == regions
+    assert {region.cells[1] for region in found} == {3}
+
+
 @pytest.mark.parametrize(
     ("logits", "size", "options", "message"),
     [
