@@ -5,7 +5,8 @@ each question is put four ways: as it is; reworded; about the mirrored picture; 
 another question of the data. A head is believed if its map stays when the wording changes, moves
 with the picture when that is mirrored, and changes when something else is asked. A head that
 looks at the same places always (a sink) fails the last test, one that is noise the first two, and
-one that counts tokens the second.
+one that counts tokens the second. The same tells which rows of attention to read: some models look
+while they answer, some while they read the end of the question.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import Chats, chats_of, chunks
 from rpn_plugin.distill.heads import Heads, all_heads, grouped
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.read_attention import look
+from rpn_plugin.distill.read_attention import answers_of
 from rpn_plugin.distill.samples import Rejected, Sample
 from rpn_plugin.distill.settings import DistillSettings
 
@@ -36,12 +37,11 @@ _REWORDED = "Look at the picture. {}"
 class HeadScores:
     """Each [layers, heads], means over questions of cosines between maps. `reworded`, `mirrored`:
     likeness of a map and the one of the same question put that way; `other`: and the one of
-    another question; `peak`: a map's largest cell, as a share of its sum."""
+    another question."""
 
     reworded: Tensor
     mirrored: Tensor
     other: Tensor
-    peak: Tensor
 
     @property
     def score(self) -> Tensor:
@@ -60,11 +60,23 @@ class HeadScores:
         enough = GOOD_ENOUGH * self.score[ranked[0]]
         return grouped([h for h in ranked[:most] if h == ranked[0] or self.score[h] >= enough])
 
+    def follows(self, most: int) -> float:
+        """The mean score of the best `most` heads."""
+        return float(self.score.flatten().topk(min(most, self.score.numel())).values.mean())
+
+
+ROWS = ("prefill", "decode")
+"""Rows of attention that `queries: auto` chooses from."""
+
 
 def score_heads(
     base: BaseModel, samples: Sequence[Sample], settings: DistillSettings, log: Log
-) -> HeadScores:
-    """Scores of all heads on the first `settings.calibration` of a shuffled order of samples."""
+) -> dict[str, HeadScores]:
+    """Scores of all heads for each kind of rows that the settings leave open, on the first
+    `settings.calibration` of a shuffled order of samples."""
+    rows = (settings.queries,) if settings.queries != "auto" else ROWS
+    if settings.response == "none":
+        rows = ("prefill",)
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(settings.seed))
     chosen = order[: settings.calibration].tolist()
     others = _other_questions(samples, chosen)
@@ -80,21 +92,21 @@ def score_heads(
         for question, change in views
     ]
     bar = log.bar("looking for heads", len(chosen))
-    sums = torch.zeros(4, len(base.layers), base.heads)
-    seen = 0
+    sums = {queries: torch.zeros(3, len(base.layers), base.heads) for queries in rows}
     for asked in zip(*streams, strict=True):
-        plain, reworded, mirrored, other = (
-            _maps(base, chats, samples, settings) for chats in asked
-        )
-        mirrored = _mirrored_back(mirrored, asked[2].prompts.grids)
-        sums[0] += _likeness(plain, reworded)
-        sums[1] += _likeness(plain, mirrored)
-        sums[2] += _likeness(plain, other)
-        sums[3] += (plain.amax(-1) / plain.sum(-1).clamp(min=1e-12)).sum(0)
-        seen += len(plain)
-        bar.update(len(plain))
+        answers = [answers_of(base, chats, samples, settings) for chats in asked]
+        for queries, total in sums.items():
+            plain, reworded, mirrored, other = (
+                _maps(base, chats, answer, queries)
+                for chats, answer in zip(asked, answers, strict=True)
+            )
+            mirrored = _mirrored_back(mirrored, asked[2].prompts.grids)
+            total += torch.stack([_likeness(plain, m) for m in (reworded, mirrored, other)])
+        bar.update(len(asked[0].numbers))
     bar.close()
-    return HeadScores(*(sums / max(seen, 1)).unbind(0))
+    return {
+        queries: HeadScores(*(total / len(chosen)).unbind(0)) for queries, total in sums.items()
+    }
 
 
 def _same(picture: Image.Image) -> Image.Image:
@@ -114,12 +126,10 @@ def _other_questions(samples: Sequence[Sample], chosen: Sequence[int]) -> dict[i
     return others
 
 
-def _maps(
-    base: BaseModel, chats: Chats, samples: Sequence[Sample], settings: DistillSettings
-) -> Tensor:
+def _maps(base: BaseModel, chats: Chats, answers: Sequence[Sequence[int]], queries: str) -> Tensor:
     """Maps of every head [chats, layers, heads, most cells]."""
-    looked = look(base, chats, samples, settings, all_heads(len(base.layers), base.heads))
-    return torch.stack([looked.maps[layer] for layer in sorted(looked.maps)], 1)
+    maps = base.attention(chats.prompts, answers, queries, all_heads(len(base.layers), base.heads))
+    return torch.stack([maps[layer] for layer in sorted(maps)], 1)
 
 
 def _likeness(first: Tensor, second: Tensor) -> Tensor:

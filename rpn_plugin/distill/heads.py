@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 Heads = Mapping[int, tuple[int, ...]]
 """Heads of each layer, both counted from 0."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where labels come from: the heads to learn from, those that show sinks, and the rows of
+    attention (see `BaseModel.attention`)."""
+
+    grounding: Heads
+    sinking: Heads
+    queries: str
 
 
 def parse_heads(text: str, layers: int, heads: int) -> Heads:

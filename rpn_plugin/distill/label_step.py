@@ -14,11 +14,11 @@ from torch import Tensor
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import Chats, chats_of, chunks
-from rpn_plugin.distill.heads import Heads, show_heads
+from rpn_plugin.distill.heads import Source, show_heads
 from rpn_plugin.distill.labels import BACKGROUND, FOREGROUND, LabelOptions, pseudo_labels
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.read_attention import combined, look, select, union
+from rpn_plugin.distill.read_attention import answers_of, combined, select, union
 from rpn_plugin.distill.samples import Rejected, Sample
 from rpn_plugin.distill.settings import LABEL_FIELDS, DistillSettings
 from rpn_plugin.distill.shards import Shards
@@ -65,25 +65,22 @@ def make_labels(
     samples: Sequence[Sample],
     shards: Shards,
     settings: DistillSettings,
-    heads: tuple[Heads, Heads],
+    source: Source,
     options: LabelOptions,
     processes: Processes,
     log: Log,
 ) -> None:
-    """Makes the shards that are missing; each process its share of them.
-
-    `heads`: those to learn from, and those that show sinks.
-    """
+    """Makes the shards that are missing; each process its share of them."""
     missing = shards.missing()
     pieces = chunks(range(len(samples)), settings.shard)
     done = len(samples) - sum(len(pieces[number]) for number in missing)
-    bar = log.bar(f"labels ({show_heads(heads[0])})", len(samples), done)
+    bar = log.bar(f"labels ({show_heads(source.grounding)})", len(samples), done)
     for number in missing[processes.rank :: processes.count]:
         rejected: list[Rejected] = []
         found: list[_Row] = []
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
-            found += _label(base, chats, samples, settings, heads, options)
+            found += _label(base, chats, samples, settings, source, options)
             bar.update(len(chats.numbers) * processes.count)
         about = {
             "rejected": [[r.row, r.reason] for r in rejected],
@@ -127,14 +124,14 @@ def _label(
     chats: Chats,
     samples: Sequence[Sample],
     settings: DistillSettings,
-    heads: tuple[Heads, Heads],
+    source: Source,
     options: LabelOptions,
 ) -> list[_Row]:
-    grounding, sinking = heads
-    recorded = union(grounding, sinking)
-    looked = look(base, chats, samples, settings, recorded)
-    attention = combined(select(looked.maps, grounding, recorded))
-    sinks = combined(select(looked.maps, sinking, recorded)) if sinking else None
+    recorded = union(source.grounding, source.sinking)
+    answers = answers_of(base, chats, samples, settings)
+    maps = base.attention(chats.prompts, answers, source.queries, recorded)
+    attention = combined(select(maps, source.grounding, recorded))
+    sinks = combined(select(maps, source.sinking, recorded)) if source.sinking else None
     rows = []
     for place, number in enumerate(chats.numbers):
         grid, size = chats.prompts.grids[place], chats.sizes[place]
@@ -147,7 +144,7 @@ def _label(
             options=options,
         ).labels.astype(np.int8)
         labelled = Labelled(number, torch.from_numpy(labels), torch.from_numpy(seen), size)
-        rows.append(_Row(labelled, base.text(looked.answers[place])))
+        rows.append(_Row(labelled, base.text(answers[place])))
     return rows
 
 

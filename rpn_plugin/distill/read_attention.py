@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,32 +14,17 @@ from rpn_plugin.distill.samples import Sample
 from rpn_plugin.distill.settings import DistillSettings
 
 
-@dataclass(frozen=True)
-class Looked:
-    """`maps`: {layer: float32 [chats, heads, most cells]}. `answers`: token ids of each."""
-
-    maps: dict[int, Tensor]
-    answers: list[list[int]]
-
-
-def look(
-    base: BaseModel,
-    chats: Chats,
-    samples: Sequence[Sample],
-    settings: DistillSettings,
-    heads: Heads,
-) -> Looked:
-    """Runs the model on `chats` and reads the attention of `heads`, as `settings` ask for it."""
+def answers_of(
+    base: BaseModel, chats: Chats, samples: Sequence[Sample], settings: DistillSettings
+) -> list[list[int]]:
+    """Token ids of the answers whose attention is read; empty ones where only the question's is."""
     if settings.response == "generate":
-        answers = base.answers(chats.prompts, settings.max_new_tokens)
-    elif settings.response == "answer":
+        return base.answers(chats.prompts, settings.max_new_tokens)
+    if settings.response == "answer":
         texts = [next(iter(samples[n].answers), "") for n in chats.numbers]
         # The last token is never fed, as of a generated answer: its place is the end's.
-        answers = [[*base.answer_tokens(text), 0] if text else [] for text in texts]
-    else:
-        answers = [[] for _ in chats.numbers]
-    queries = "prefill" if settings.response == "none" else settings.queries
-    return Looked(base.attention(chats.prompts, answers, queries, heads), answers)
+        return [[*base.answer_tokens(text), 0] if text else [] for text in texts]
+    return [[] for _ in chats.numbers]
 
 
 def combined(maps: dict[int, Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from rpn_plugin.distill.base_model import BaseModel, Show
 from rpn_plugin.distill.card import Origin, model_card
 from rpn_plugin.distill.find_heads import score_heads
 from rpn_plugin.distill.formats import read_samples
-from rpn_plugin.distill.heads import Heads, middle_heads, parse_heads, show_heads
+from rpn_plugin.distill.heads import Heads, Source, middle_heads, parse_heads, show_heads
 from rpn_plugin.distill.label_step import (
     Labelled,
     label_settings,
@@ -81,9 +81,9 @@ class Run:
         options = self._options()
         samples, rejected, rows = self.read_data()
         base = self.base_model()
-        heads = self._heads(base, samples)
+        source = self._source(base, samples)
         shards = self._shards(base, samples)
-        make_labels(base, samples, shards, self.settings, heads, options, self.processes, self.log)
+        make_labels(base, samples, shards, self.settings, source, options, self.processes, self.log)
         labelled, undecoded = read_labels(shards)
         if self.processes.first:
             listed = self.folder / "bad_rows.jsonl"
@@ -182,48 +182,69 @@ class Run:
         self.processes.wait()
         return Shards(self.folder / "labels", count, about)
 
-    def _heads(self, base: BaseModel, samples: Sequence[Sample]) -> tuple[Heads, Heads]:
-        layers, heads = len(base.layers), base.heads
-        sinking = parse_heads(self.settings.sink_heads, layers, heads)
-        if self.settings.heads == "middle":
+    def _source(self, base: BaseModel, samples: Sequence[Sample]) -> Source:
+        """Where labels come from; written to heads.json."""
+        settings, layers, heads = self.settings, len(base.layers), base.heads
+        queries = "decode" if settings.queries == "auto" else settings.queries
+        queries = "prefill" if settings.response == "none" else queries
+        if settings.heads == "middle":
             grounding = middle_heads(layers, heads)
-        elif self.settings.heads == "auto":
-            grounding = self._found_heads(base, samples)
+        elif settings.heads == "auto":
+            grounding, queries = self._found(base, samples)
         else:
-            grounding = parse_heads(self.settings.heads, layers, heads)
+            grounding = parse_heads(settings.heads, layers, heads)
         if not grounding:
             raise ValueError("no heads to learn from")
+        source = Source(grounding, parse_heads(settings.sink_heads, layers, heads), queries)
         if self.processes.first:
-            chosen = {"grounding": show_heads(grounding), "sinks": show_heads(sinking)}
-            path = self.folder / "labels" / "heads.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {**self._head_record(), **chosen})
+            chosen = {
+                "grounding": show_heads(grounding),
+                "sinks": show_heads(source.sinking),
+                "queries": queries,
+            }
+            self._write_head_record({**self._head_record(), **chosen})
         self.processes.wait()
-        return grounding, sinking
+        return source
 
-    def _found_heads(self, base: BaseModel, samples: Sequence[Sample]) -> Heads:
-        """Heads found by the first process, or by an earlier run in this folder."""
-        path = self.folder / "labels" / "heads.json"
+    def _found(self, base: BaseModel, samples: Sequence[Sample]) -> tuple[Heads, str]:
+        """Heads and rows found by the first process, or by an earlier run in this folder."""
         wanted = label_settings(self.settings, samples, base.config)
         if self.processes.first and self._head_record().get("found_with") != wanted:
             scores = score_heads(base, samples, self.settings, self.log)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            found = scores.best(self.settings.head_count)
+            most = self.settings.head_count
+            queries = max(scores, key=lambda rows: scores[rows].follows(most))
+            best = scores[queries]
             ranked = [
-                {"layer": n, "head": h, "score": round(float(scores.score[n, h]), 4)}
-                for n, h in scores.ranked()
+                {"layer": n, "head": h, "score": round(float(best.score[n, h]), 4)}
+                for n, h in best.ranked()
             ]
-            write_json(path, {"found_with": wanted, "found": show_heads(found), "ranked": ranked})
-            self.log.say(f"heads that follow the question: {show_heads(found)}")
+            found = show_heads(best.best(most))
+            self._write_head_record(
+                {
+                    "found_with": wanted,
+                    "found": found,
+                    "found_queries": queries,
+                    "follows": {rows: round(s.follows(most), 4) for rows, s in scores.items()},
+                    "ranked": ranked,
+                }
+            )
+            self.log.say(f"heads that follow the question: {found}, in {queries} rows")
         self.processes.wait()
-        return parse_heads(self._head_record()["found"], len(base.layers), base.heads)
+        record = self._head_record()
+        return parse_heads(record["found"], len(base.layers), base.heads), record["found_queries"]
+
+    def _write_head_record(self, record: Mapping[str, Any]) -> None:
+        path = self.folder / "labels" / "heads.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
 
     def _head_record(self) -> dict[str, Any]:
         path = self.folder / "labels" / "heads.json"
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def _recorded_heads(self) -> str:
-        return str(self._head_record()["grounding"])
+        record = self._head_record()
+        return f"{record['grounding']} in {record['queries']} rows"
 
     def _states(
         self,

@@ -62,10 +62,11 @@ class DistillSettings(BaseModel):
         description="whose attention is read: the model's own answer, the data's, or only the "
         "question's last token",
     )
-    queries: Literal["decode", "both", "prefill"] = Field(
-        "decode",
-        description="rows of attention: answer tokens (as published), with or only the prompt's "
-        "last token",
+    queries: Literal["auto", "decode", "both", "prefill"] = Field(
+        "auto",
+        description="rows of attention: answer tokens (decode, as published), the question's last "
+        "token (prefill) or both; auto chooses together with the heads, and is decode if those are "
+        "named",
     )
     max_new_tokens: int = Field(128, ge=1, description="longest answer that is generated")
     label_options: str = Field(
