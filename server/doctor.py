@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from rpn_plugin import compat, torchvision_ops
 from rpn_plugin.checkpoint import CheckpointError, load_rpn
 from server import launch
+from server.rpn_folder import rpn_folder
 
 _REINSTALL = "reinstall: `make clean install`"
 
@@ -45,7 +45,6 @@ def run(model: str | None = None, rpn: str | None = None) -> int:
 
 def examine(model: str, rpn: str | None = None) -> list[Finding]:
     """What stands and what does not, for serving `model` with the RPN folder `rpn`."""
-    rpn = rpn or str(Path(model) / "rpn")
     return [
         _python(),
         _imports("torch", "install the CPU build: `make install`"),
@@ -105,11 +104,14 @@ def _model(model: str) -> Finding:
     )
 
 
-def _rpn(model: str, rpn: str) -> Finding:
+def _rpn(model: str, rpn: str | None) -> Finding:
     def fits() -> None:
-        compat.check_rpn_fits(load_rpn(rpn).config, launch.model_config(model))
+        found = load_rpn(rpn_folder(model, rpn))
+        compat.check_rpn_fits(found.config, launch.model_config(model))
 
-    return _compatible("RPN", rpn, fits, "train one for this model, or name another with --rpn")
+    return _compatible(
+        "RPN", rpn or model, fits, "train one for this model, or name another with --rpn"
+    )
 
 
 def _compatible(part: str, found: str, check: Callable[[], object], mend: str) -> Finding:

@@ -24,6 +24,7 @@ from rpn_plugin.compat import (
     check_vllm_version,
 )
 from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
+from server.rpn_folder import rpn_folder
 from server.settings import SettingsError, read_settings
 
 SHIPPED_MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
@@ -82,8 +83,9 @@ def plan(
 ) -> Launch:
     """The vLLM server for `model` (None: the shipped one) with the RPN folder `rpn`.
 
-    `rpn` None looks for a folder `rpn` inside the model's. `vllm_arguments` win over our defaults;
-    `--hf-overrides` is merged with ours. Raises LaunchError.
+    `rpn` None looks for a folder `rpn` inside the model's, or an RPN among the model's weights.
+    `vllm_arguments` win over our defaults; `--hf-overrides` is merged with ours. Raises
+    LaunchError.
     """
     try:
         read_settings(environment)
@@ -91,8 +93,7 @@ def plan(
         raise LaunchError(str(error)) from error
     shipped = model is None
     model = str(SHIPPED_MODEL) if model is None else model
-    rpn_folder = _rpn_folder(model, rpn)
-    _check_fit(model, rpn_folder)
+    folder = _checked_rpn_folder(model, rpn)
 
     overrides, arguments = _take_json_option(list(vllm_arguments), "--hf-overrides")
     if _has_option(arguments, "--kv-transfer-config"):
@@ -102,7 +103,7 @@ def plan(
     defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
     started_with = [
         *("--model", model),
-        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(rpn_folder)})),
+        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(folder)})),
         *("--kv-transfer-config", json.dumps(kv_transfer_config())),
         *_defaults_not_given(defaults, arguments),
         *arguments,
@@ -129,26 +130,17 @@ def model_config(model: str) -> dict[str, Any]:
     return dict(config)
 
 
-def _rpn_folder(model: str, rpn: str | None) -> str:
-    folder = Path(rpn) if rpn else Path(model) / "rpn"
-    if not folder.is_dir():
-        raise LaunchError(
-            f"no RPN folder at {folder}: name one with --rpn PATH"
-            if rpn
-            else f"no RPN for {model}: name its folder with --rpn PATH, or put it into {folder}"
-        )
-    return str(folder.resolve())
-
-
-def _check_fit(model: str, rpn_folder: str) -> None:
+def _checked_rpn_folder(model: str, rpn: str | None) -> str:
     """Before anything starts, what would otherwise stop the engine a minute later."""
     try:
         check_vllm_version(installed_vllm())
         config = model_config(model)
         check_model_config(config)
-        check_rpn_fits(load_rpn_config(rpn_folder), config)
+        folder = rpn_folder(model, rpn)
+        check_rpn_fits(load_rpn_config(folder), config)
     except (CompatibilityError, CheckpointError) as error:
         raise LaunchError(str(error)) from error
+    return folder
 
 
 def installed_vllm() -> str | None:

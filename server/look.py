@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from rpn_plugin.families import family_named
+from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.roi import regions_from_map
 from server import metrics
@@ -70,6 +72,7 @@ class Looker:
 
     def __init__(self, defaults: RoiDefaults, sources: PictureSources) -> None:
         self._defaults = defaults
+        self._image = family_named(defaults.family).image
         self._sources = sources
         self._lanes = PictureLanes()
 
@@ -120,7 +123,8 @@ class Looker:
                 lane = self._lanes.lane(file.pixels)
                 room = lane.holding(file.pixels)
                 await holding.enter_async_context(room)
-            picture, views[at] = await lane.run(partial(_decode, file, settings.base_tokens))
+            look = partial(_decode, file, settings.base_tokens, self._image)
+            picture, views[at] = await lane.run(look)
             if at is not chosen:
                 await holding.aclose()
         return _Seen(views, chosen, picture)
@@ -135,7 +139,7 @@ class Looker:
         width, height = original.image.size
         lane = self._lanes.lane(width * height)
         return [
-            await lane.run(partial(crop_view, original, region.corners, tokens))
+            await lane.run(partial(crop_view, original, region.corners, tokens, self._image))
             for region in regions
         ]
 
@@ -165,9 +169,9 @@ async def _propose(
     return _Proposal(regions, Outcome.REGION_FOUND, look=look)
 
 
-def _decode(file: PictureFile, base_tokens: int) -> tuple[Picture, View]:
+def _decode(file: PictureFile, base_tokens: int, image: ImageGrid) -> tuple[Picture, View]:
     picture = file.decode()
-    return picture, base_view(picture, base_tokens)
+    return picture, base_view(picture, base_tokens, image)
 
 
 def _check_inside(settings: RoiSettings, original: Picture) -> None:

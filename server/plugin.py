@@ -17,6 +17,7 @@ from starlette.datastructures import State
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
+from rpn_plugin.families import family_named
 from server import guard, playground, routes
 from server.guard.admission import Admission
 from server.guard.endings import Endings
@@ -33,7 +34,6 @@ from server.media.sources import PictureSources
 from server.report_header import ReportHeader
 from server.schema import RoiDefaults
 from server.settings import Settings, read_settings
-from server.views import CELL
 
 
 class SdrpnEndpointPlugin:
@@ -61,7 +61,7 @@ class SdrpnEndpointPlugin:
 
         Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
         """
-        defaults = _defaults(args, self._settings, _max_view_tokens(engine_client))
+        defaults = _defaults(args, self._settings, engine_client)
         _put_two_passes_into(state, Looker(defaults, _sources(self._settings)))
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())
@@ -103,16 +103,18 @@ def _sources(settings: Settings) -> PictureSources:
     return PictureSources(Fetcher(policy), settings.media_folder)
 
 
-def _max_view_tokens(engine_client: Any) -> int:
-    """Visual tokens of the largest picture that vLLM's processor for this model would not shrink.
+def _max_view_tokens(engine_client: Any, cell: int) -> int:
+    """Visual tokens, each `cell` pixels a side, of the largest picture that vLLM's processor for
+    this model would not shrink.
 
-    Rests on `Qwen2VLProcessingInfo.get_image_size_with_most_features`.
+    Rests on `get_image_size_with_most_features` of `Qwen2VLProcessingInfo` and
+    `BaseLlavaProcessingInfo`.
     """
     largest = engine_client.renderer.get_mm_processor().info.get_image_size_with_most_features()
-    return (int(largest.width) // CELL) * (int(largest.height) // CELL)
+    return (int(largest.width) // cell) * (int(largest.height) // cell)
 
 
-def _defaults(args: Namespace, settings: Settings, max_view_tokens: int) -> RoiDefaults:
+def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDefaults:
     overrides = args.hf_overrides if isinstance(args.hf_overrides, dict) else {}
     try:
         folder = overrides["sdrpn"]["rpn"]
@@ -122,6 +124,7 @@ def _defaults(args: Namespace, settings: Settings, max_view_tokens: int) -> RoiD
             "`sdrpn serve` writes it for you"
         ) from None
     config = load_rpn_config(folder)
+    max_view_tokens = _max_view_tokens(engine_client, family_named(config.family).image.cell)
     return RoiDefaults(
         threshold=config.threshold,
         base_tokens=min(config.base_tokens, max_view_tokens),

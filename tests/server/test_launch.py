@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from server.cli import main
 from server.launch import SHIPPED_MODEL, Launch, LaunchError, plan
+from tests import golden
 
 
 def option(launch: Launch, name: str) -> str:
@@ -103,3 +105,26 @@ def test_print_shows_a_command_line_for_plain_vllm(capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert "VLLM_PLUGINS=sdrpn,sdrpn_endpoint" in shown
     assert shown.rstrip().endswith("--port 9")
+
+
+@pytest.mark.parametrize("released", [golden.QWEN, golden.LLAVA])
+def test_a_released_model_is_its_own_rpn_folder(released: Path) -> None:
+    checkpoint = released / "checkpoint"
+    launch = plan(str(checkpoint), None, [], {})
+    overrides = json.loads(option(launch, "--hf-overrides"))
+    assert overrides["sdrpn"]["rpn"] == option(launch, "--model") == str(checkpoint)
+
+
+def test_a_pruned_model_is_refused_and_its_rpn_is_not(tmp_path: Path) -> None:
+    complete, pruned = golden.QWEN / "checkpoint", tmp_path / "pruned"
+    shutil.copytree(complete, pruned)
+    kept = {
+        name: tensor
+        for name, tensor in load_file(pruned / "model.safetensors").items()
+        if not name.startswith("model.layers.7.")
+    }
+    save_file(kept, pruned / "model.safetensors")
+    edit(pruned / "config.json", num_hidden_layers=7)
+    with pytest.raises(LaunchError, match=r"pruned.*sdrpn serve BASE_MODEL --rpn"):
+        plan(str(pruned), None, [], {})
+    assert str(pruned) in option(plan(str(complete), str(pruned), [], {}), "--hf-overrides")
