@@ -41,7 +41,7 @@ You are a helpful assistant.<|im_end|>
 <|im_start|>{{ message.role }}
 {% if message.content is string -%}
 {{ message.content }}
-{%- else -%}
+{%- elif message.content -%}
 {%- for part in message.content -%}
 {%- if part.type == 'image' or 'image' in part or 'image_url' in part -%}
 <|vision_start|><|image_pad|><|vision_end|>
