@@ -32,9 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     doctor_parser.add_argument("model", nargs="?", help="default: the shipped one")
     doctor_parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
 
-    from server import ask
+    convert_parser = commands.add_parser(
+        "convert", help="write the RPN of a released checkpoint to a folder of its own"
+    )
 
+    eval_parser = commands.add_parser("eval", help="measure a running endpoint on benchmark files")
+
+    from server import ask, convert
+    from server.eval import command as evaluation
+
+    evaluation.add_arguments(eval_parser)
     ask.add_arguments(ask_parser)
+    convert.add_arguments(convert_parser)
     if arguments[:1] == ["serve"]:  # its flags are vLLM's, which argparse does not know
         return serve(arguments[1:])
     if arguments[:1] == ["distill"]:  # its steps are optional
@@ -44,6 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "ask":
         return ask.run(options)
+    if options.command == "eval":
+        return evaluation.run(options)
+    if options.command == "convert":
+        return convert.run(options)
     from server import doctor
 
     return doctor.run(options.model, options.rpn)
