@@ -128,7 +128,7 @@ def _observe(
 ) -> None:
     if _current is None:
         return
-    number = _current.numbers.get(id(module))
+    number = _current.numbers.get(id(module), -1)
     wanted = _current.wanted
     if number not in wanted.layers:
         return

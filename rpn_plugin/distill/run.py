@@ -185,7 +185,7 @@ class Run:
     def _source(self, base: BaseModel, samples: Sequence[Sample]) -> Source:
         """Where labels come from; written to heads.json."""
         settings, layers, heads = self.settings, len(base.layers), base.heads
-        queries = "decode" if settings.queries == "auto" else settings.queries
+        queries: str = "decode" if settings.queries == "auto" else settings.queries
         queries = "prefill" if settings.response == "none" else queries
         if settings.heads == "middle":
             grounding = middle_heads(layers, heads)

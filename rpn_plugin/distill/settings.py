@@ -133,15 +133,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting, and --config for a YAML file of them."""
     parser.add_argument("--config", type=Path, help="YAML file of settings; flags come first")
     for name, field in DistillSettings.model_fields.items():
+        flag, about = "--" + name.replace("_", "-"), (field.description or "").replace("%", "%%")
+        if field.annotation is bool:
+            parser.add_argument(
+                flag, nargs="?", const=True, metavar="BOOL", default=argparse.SUPPRESS, help=about
+            )
+            continue
         shown = "" if field.default in (None, "") else f" (default: {field.default})"
         choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
         parser.add_argument(
-            "--" + name.replace("_", "-"),
+            flag,
             choices=choices,
             default=argparse.SUPPRESS,
             metavar=None if choices else name.split("_")[-1].upper(),
-            **({"nargs": "?", "const": True} if field.annotation is bool else {}),
-            help=(field.description or "").replace("%", "%%") + shown,
+            help=about + shown,
         )
 
 

@@ -1,0 +1,1 @@
+"""`sdrpn eval`: measures an endpoint on question-answer files."""

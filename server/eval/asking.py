@@ -1,0 +1,182 @@
+"""Asks an endpoint many questions at once, no more than a bound in flight, and keeps every answer.
+
+Answers go to a file, one a line, as they come: a run that was ended goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from server.eval.benchmarks import Benchmark, Question
+from server.eval.conditions import Condition
+
+_PATIENCE = httpx.Timeout(600.0, connect=10.0)
+_TRIES = 8
+_BUSY = (429, 503)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answer in results.jsonl. `score` 0 to 1; `error` says why there is none. `began` and
+    `ended` are seconds of the clock, `session` the run that asked. `regions`: crops it was given;
+    `prompt_tokens` of the pass that answered."""
+
+    condition: str
+    id: str
+    group: str
+    answer: str
+    score: float
+    regions: int
+    prompt_tokens: int
+    began: float
+    ended: float
+    session: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to ask, and how: `model` as served, answers of at most `max_tokens`."""
+
+    url: str
+    model: str
+    api_key: str | None
+    max_tokens: int
+    in_flight: int
+
+
+def read_answers(path: Path) -> list[Answered]:
+    """Answers that are there already; a line cut off by a crash, and failures, do not count."""
+    if not path.exists():
+        return []
+    found: dict[tuple[str, str], Answered] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = Answered(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        if row.error is None:
+            found[row.condition, row.id] = row
+    return list(found.values())
+
+
+async def ask_all(
+    endpoint: Endpoint,
+    benchmark: Benchmark,
+    questions: Sequence[Question],
+    condition: Condition,
+    path: Path,
+    answered: Callable[[Answered], None],
+) -> list[Answered]:
+    """Asks all `questions` under one condition; each answer is appended to `path`."""
+    # Of its own, or prompts cached for one condition would speed up the next.
+    session = f"{condition.name}-{time.time_ns():x}"
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    limits = httpx.Limits(max_connections=endpoint.in_flight)
+    waiting = iter(questions)
+    results: list[Answered] = []
+    async with httpx.AsyncClient(
+        base_url=endpoint.url, headers=headers, timeout=_PATIENCE, limits=limits
+    ) as http:
+        with path.open("a", encoding="utf-8") as file:
+            _end_cut_line(path, file)
+
+            async def work(mine: Iterable[Question]) -> None:
+                for question in mine:
+                    result = await _ask(http, endpoint, benchmark, question, condition, session)
+                    file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+                    file.flush()
+                    results.append(result)
+                    answered(result)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(endpoint.in_flight):
+                    group.create_task(work(waiting))
+    return results
+
+
+def _end_cut_line(path: Path, file: Any) -> None:
+    """A line that a crash cut off must not swallow the next one."""
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        file.write("\n")
+
+
+async def _ask(
+    http: httpx.AsyncClient,
+    endpoint: Endpoint,
+    benchmark: Benchmark,
+    question: Question,
+    condition: Condition,
+    session: str,
+) -> Answered:
+    began = time.time()
+    text, regions, tokens, error = "", 0, 0, None
+    try:
+        picture = await asyncio.to_thread(question.picture_bytes)
+        body = _request(endpoint, benchmark, question, condition, picture, session)
+        answer = await _post(http, body)
+        text = (answer["choices"][0]["message"]["content"] or "").strip()
+        tokens = int(answer["usage"]["prompt_tokens"])
+        regions = len(answer["roi"]["regions"])
+    except KeyError as missing:
+        error = f"the endpoint is vLLM without sdrpn: its answer has no {missing}"
+    except (OSError, httpx.HTTPError) as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    score = benchmark.metric(text, question.answers) if error is None else 0.0
+    return Answered(
+        condition.name, question.id, question.group, text, score, regions, tokens, began,
+        time.time(), session, error,
+    )  # fmt: skip
+
+
+def _request(
+    endpoint: Endpoint,
+    benchmark: Benchmark,
+    question: Question,
+    condition: Condition,
+    picture: bytes,
+    session: str,
+) -> dict[str, Any]:
+    url = "data:application/octet-stream;base64," + base64.b64encode(picture).decode()
+    content = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "text", "text": question.text + benchmark.suffix},
+    ]
+    return {
+        "model": endpoint.model,
+        "messages": [{"role": "user", "content": content}],
+        "temperature": 0,
+        "max_completion_tokens": endpoint.max_tokens,
+        "cache_salt": session,
+        "roi": condition.roi(question),
+    }
+
+
+async def _post(http: httpx.AsyncClient, body: dict[str, Any]) -> Any:
+    """The answer; an endpoint that is busy is asked again when it says so. Raises HTTPError."""
+    for attempt in range(_TRIES):
+        response = await http.post("/v1/chat/completions", json=body)
+        if response.status_code not in _BUSY or attempt == _TRIES - 1:
+            break
+        await asyncio.sleep(_pause(response, attempt))
+    if response.is_success:
+        return response.json()
+    message = f"{response.status_code} {response.text[:300]}"
+    raise httpx.HTTPStatusError(message, request=response.request, response=response)
+
+
+def _pause(response: httpx.Response, attempt: int) -> float:
+    try:
+        return min(60.0, float(response.headers["retry-after"]))
+    except (KeyError, ValueError):
+        return min(60.0, 0.5 * 2**attempt)
