@@ -1,0 +1,173 @@
+"""A picture is brought, a question asked: the page shows what the API says, drawn to scale."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.async_api import Page, expect
+
+from tests.playground.moves import ask, ask_directly, drawn_box, drop, drop_picture, said
+from tests.playground.pictures import page_file, page_image, page_question
+from tests.playground.watch import Watch
+
+
+async def test_regions_crop_heat_and_answers_are_the_apis(page: Page, watch: Watch) -> None:
+    await drop_picture(page, page_file())
+    await ask(page, page_question())
+
+    base = await ask_directly(watch, page_file(), page_question(), False)
+    zoomed = await ask_directly(watch, page_file(), page_question(), {"heatmap": True})
+    assert await said(page, "plain") == base.text
+    assert await said(page, "zoomed") == zoomed.text
+
+    [region] = zoomed.roi["regions"]
+    drawn = await drawn_box(page, "#regions .region", page_image().size)
+    assert drawn == pytest.approx(region["box"], abs=1.5)
+    await expect(page.locator("#regions .region")).to_have_text(f"{region['score']:.2f}")
+
+    heat = await heat_alpha(page)
+    assert heat.shape == tuple(zoomed.roi["grid"])
+    assert heat.argmax() == np.argmax(zoomed.roi["heatmap"])
+
+    x0, y0, x1, y1 = region["box"]
+    crop = np.asarray(page_image().crop((x0, y0, x1, y1)), dtype=int)
+    assert np.abs((await pixels(page, "#zoomed canvas")).astype(int) - crop).max() <= 2
+
+
+async def heat_alpha(page: Page) -> np.ndarray:
+    return np.asarray(await canvas(page, "#heat"))[..., 3]
+
+
+async def pixels(page: Page, selector: str) -> np.ndarray:
+    return np.asarray((await canvas(page, selector)).convert("RGB"))
+
+
+async def canvas(page: Page, selector: str) -> Image.Image:
+    """What a canvas holds, in its own pixels."""
+    url = await page.locator(selector).evaluate("canvas => canvas.toDataURL()")
+    return Image.open(BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA")
+
+
+async def test_the_base_views_pane_shows_less_of_the_same_place(page: Page) -> None:
+    await ask(page)
+    before, after = await pixels(page, "#plain canvas"), await pixels(page, "#zoomed canvas")
+    assert before.shape[1] < after.shape[1] / 2
+    assert np.abs(before.mean((0, 1)) - after.mean((0, 1))).max() < 4
+
+
+async def test_costs_are_those_of_the_responses(page: Page, watch: Watch) -> None:
+    await drop_picture(page, page_file())
+    await ask(page, page_question())
+    base = await ask_directly(watch, page_file(), page_question(), False)
+    zoomed = await ask_directly(watch, page_file(), page_question(), True)
+
+    first, second = zoomed.roi["pass1_usage"]["prompt_tokens"], zoomed.usage["prompt_tokens"]
+    assert await cells(page, "pass1", "tokens") == ["", str(first)]
+    assert await cells(page, "answer", "tokens") == [
+        str(base.usage["prompt_tokens"]),
+        str(second),
+    ]
+    assert (await cells(page, "total", "tokens"))[1] == str(first + second)
+    cached = [int(c) for c in await cells(page, "answer", "cached")]
+    assert cached[1] > 0  # pass 1 left the base view in the cache
+    for step in ("pictures", "pass1", "rpn", "crop", "answer", "total"):
+        assert float((await cells(page, step, "ms"))[1]) >= 0
+    steps = [
+        float((await cells(page, s, "ms"))[1]) for s in ("pictures", "pass1", "crop", "answer")
+    ]
+    assert sum(steps) == pytest.approx(float((await cells(page, "total", "ms"))[1]), abs=4)
+
+
+async def cells(page: Page, step: str, column: str) -> list[str]:
+    """The figures of a step, without and with zoom."""
+    texts = await page.locator(f"#costs tr.{step} td").all_inner_texts()
+    at = ["tokens", "cached", "ms"].index(column)
+    return [texts[at], texts[at + 3]]
+
+
+async def test_the_slider_fades_the_heat_map(page: Page) -> None:
+    await expect(page.locator("#fade")).to_be_disabled()  # no map yet
+    await ask(page)
+    await page.locator("#fade").fill("0")
+    await expect(page.locator("#heat")).to_have_css("opacity", "0")
+    await page.locator("#fade").fill("100")
+    await expect(page.locator("#heat")).to_have_css("opacity", "1")
+
+
+async def test_both_answers_grow_as_they_stream(page: Page) -> None:
+    await page.evaluate(
+        """() => {
+            window.seen = {};
+            for (const card of document.querySelectorAll(".card")) {
+                const texts = (window.seen[card.id] = []);
+                const note = () => texts.push(card.querySelector(".said").textContent);
+                new MutationObserver(note).observe(card.querySelector(".said"), {childList: true});
+            }
+        }"""
+    )
+    await ask(page)
+    for card in ("plain", "zoomed"):
+        last = await said(page, card)
+        grown = await page.evaluate("card => window.seen[card]", card)
+        lengths = [len(text.strip()) for text in grown]
+        assert lengths == sorted(lengths)
+        assert len(set(lengths) - {0}) > 1, f"{last} came in one piece: {grown}"
+
+
+async def test_a_picture_can_be_chosen_or_pasted(page: Page) -> None:
+    file = {"name": "chosen.png", "mimeType": "image/png", "buffer": page_file()}
+    await page.set_input_files("#file", file)
+    await expect(page.locator("#stage img")).to_have_attribute("alt", "Your picture chosen.png")
+    await page.evaluate(
+        """(data) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+            document.body.dispatchEvent(
+                new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        }""",
+        base64.b64encode(page_file()).decode(),
+    )
+    await expect(page.locator("#stage img")).to_have_attribute("alt", "Your picture pasted.png")
+
+
+async def test_a_new_picture_clears_what_belonged_to_the_old(page: Page) -> None:
+    await ask(page)
+    await expect(page.locator("#regions .region")).to_have_count(1)
+    await drop_picture(page, page_file())
+    await expect(page.locator("#regions .region")).to_have_count(0)
+    await expect(page.locator("#heat")).to_be_hidden()
+    assert await said(page, "zoomed") == ""
+
+
+async def test_a_picture_held_sideways_is_shown_and_cropped_upright(
+    page: Page, watch: Watch
+) -> None:
+    """The file's pixels lie on their side; its EXIF orientation says so."""
+    upright = page_image()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    file = BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(file, "JPEG", quality=95, exif=exif)
+    await drop_picture(page, file.getvalue(), "held.jpg", media_type="image/jpeg")
+    await ask(page, page_question())
+
+    direct = await ask_directly(watch, file.getvalue(), page_question(), True)
+    assert tuple(direct.roi["image_size"]) == upright.size
+    x0, y0, x1, y1 = direct.roi["regions"][0]["box"]
+    drawn = await drawn_box(page, "#regions .region", upright.size)
+    assert drawn == pytest.approx([x0, y0, x1, y1], abs=1.5)
+    crop = np.asarray(upright.crop((x0, y0, x1, y1)), dtype=int)
+    assert np.abs((await pixels(page, "#zoomed canvas")).astype(int) - crop).mean() < 3
+    await expect(page.locator("#notice")).to_be_empty()
+
+
+async def test_a_file_that_is_no_picture_is_refused_in_words(page: Page) -> None:
+    before = await page.locator("#stage img").get_attribute("alt")
+    await drop(page, b"to whom it may concern", "letter.txt", "text/plain")
+    await expect(page.locator("#notice")).to_contain_text("letter.txt is not a picture")
+    assert await page.locator("#stage img").get_attribute("alt") == before
