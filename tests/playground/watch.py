@@ -34,7 +34,7 @@ class Watch:
             self.chats.append(json.loads(request.post_data or "{}"))
 
     def console(self, message: ConsoleMessage) -> None:
-        """Everything on the console is a fault, but that Chromium notes requests that fail there."""
+        """Everything on the console is a fault, but that Chromium notes requests that fail."""
         api = message.location["url"].startswith(f"{self.url}/v1/")
         failed = api and message.text.startswith("Failed to load resource")
         (self.refused if failed else self.faults).append(message.text)
