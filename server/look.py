@@ -7,6 +7,7 @@ cannot make a map, that is counted and logged, and the chat goes on with its bas
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -26,7 +27,8 @@ from server.errors import BadRoi
 from server.first_pass import FirstLook
 from server.lanes import PictureLanes
 from server.media.sources import PictureSources
-from server.metrics import Outcome
+from server.metrics import Outcome, Pass
+from server.observe import tracing
 from server.pictures import Picture, PictureFile, open_picture
 from server.schema import RegionReport, RoiDefaults, RoiOptions, RoiReport, RoiSettings
 from server.viewing import View, base_view, crop_view
@@ -103,6 +105,7 @@ class Looker:
                 with _measured(timings, "crop"):
                     crops = await self._crop(seen.original, proposal.regions, settings.crop_tokens)
                 parts[seen.chosen] += [crop.part() for crop in crops]
+                metrics.CROP_TOKENS.observe(sum(math.prod(crop.grid) for crop in crops))
 
         report = _report(proposal, settings, seen, timings)
         _observe(proposal, report)
@@ -122,8 +125,9 @@ class Looker:
                 file = await self._open(at.url)
                 lane = self._lanes.lane(file.pixels)
                 room = lane.holding(file.pixels)
+                asked = time.perf_counter()
                 await holding.enter_async_context(room)
-            look = partial(_decode, file, settings.base_tokens, self._image)
+            look = partial(_decode, file, settings.base_tokens, self._image, asked)
             picture, views[at] = await lane.run(look)
             if at is not chosen:
                 await holding.aclose()
@@ -169,7 +173,11 @@ async def _propose(
     return _Proposal(regions, Outcome.REGION_FOUND, look=look)
 
 
-def _decode(file: PictureFile, base_tokens: int, image: ImageGrid) -> tuple[Picture, View]:
+def _decode(
+    file: PictureFile, base_tokens: int, image: ImageGrid, asked: float
+) -> tuple[Picture, View]:
+    metrics.QUEUE_SECONDS.observe(time.perf_counter() - asked)
+    metrics.count_picture(file.image.format, file.image.size)
     picture = file.decode()
     return picture, base_view(picture, base_tokens, image)
 
@@ -224,6 +232,11 @@ def _observe(proposal: _Proposal, report: RoiReport) -> None:
     if proposal.look:
         metrics.PASS1_SECONDS.observe(report.timings["pass1"] / 1000)
         metrics.RPN_SECONDS.observe(proposal.look.roi_map.seconds)
+    if "crop" in report.timings:
+        metrics.CROP_SECONDS.observe(report.timings["crop"] / 1000)
+    if (first := report.pass1_usage) and first.cached_tokens is not None:
+        metrics.observe_prompt(Pass.FIRST, first.prompt_tokens, first.cached_tokens)
+    tracing.note(outcome=proposal.outcome.value, regions=len(proposal.regions))
     width, height = report.image_size
     for region in proposal.regions:
         x0, y0, x1, y1 = region.box
@@ -235,7 +248,8 @@ def _measured(timings: dict[str, float], step: str) -> Iterator[None]:
     """Notes how long the block took, in milliseconds, also where it ends in an exception."""
     started = time.perf_counter()
     try:
-        yield
+        with tracing.step(step):
+            yield
     finally:
         timings[step] = _milliseconds(time.perf_counter() - started)
 

@@ -16,6 +16,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SHARES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1)
 _TOKENS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _PIXELS = (1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6)
+_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff")
 _COST_RATIOS = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 20)
 
 
@@ -77,7 +78,9 @@ REQUESTS_QUEUED = Gauge(
 )
 
 QUEUE_SECONDS = Histogram(
-    "sdrpn_queue_seconds", "Waiting until a request was worked on.", buckets=_SECONDS
+    "sdrpn_queue_seconds",
+    "Waiting for memory and for a thread to decode one picture.",
+    buckets=_SECONDS,
 )
 FETCH_SECONDS = Histogram(
     "sdrpn_fetch_seconds", "Fetching one picture from its URL.", buckets=_SECONDS
@@ -131,8 +134,8 @@ _ZOOM_EXTRA_COST = Histogram(
 PICTURE_PIXELS = Histogram(
     "sdrpn_picture_pixels", "Pixels of a picture as it was sent.", buckets=_PIXELS
 )
-_PICTURES = Counter("sdrpn_pictures", "Pictures decoded, by file format.", ["format"])
-for _format in ("png", "jpeg", "webp", "gif"):
+_PICTURES = Counter("sdrpn_pictures", "Pictures read, by file format.", ["format"])
+for _format in (*_FORMATS, "other"):
     _PICTURES.labels(_format)
 
 _BUILD_INFO = Gauge(
@@ -154,9 +157,10 @@ def count_rejection(cause: Rejection) -> None:
     count(Outcome.REJECTED)
 
 
-def count_picture(format: str, size: tuple[int, int]) -> None:
-    """Counts a decoded picture of `size` = (width, height); `format` is Pillow's name for it."""
-    _PICTURES.labels(format.lower()).inc()
+def count_picture(format: str | None, size: tuple[int, int]) -> None:
+    """Counts a picture of `size` = (width, height); `format` is Pillow's name for it."""
+    name = (format or "").lower()
+    _PICTURES.labels(name if name in _FORMATS else "other").inc()
     PICTURE_PIXELS.observe(size[0] * size[1])
 
 

@@ -9,16 +9,18 @@ defaults.
 from __future__ import annotations
 
 from argparse import Namespace
+from importlib import metadata
 from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 from starlette.datastructures import State
+from vllm import __version__ as VLLM_VERSION
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.families import family_named
-from server import guard, playground, routes
+from server import guard, metrics, observe, playground, routes
 from server.guard.admission import Admission
 from server.guard.endings import Endings
 from server.handlers import messages
@@ -55,6 +57,7 @@ class SdrpnEndpointPlugin:
             playground.attach(app)
         app.add_middleware(ReportHeader)
         self._guard(app)
+        observe.install(app)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Puts the two passes in front of vLLM's handlers.
@@ -63,6 +66,7 @@ class SdrpnEndpointPlugin:
         """
         defaults = _defaults(args, self._settings, engine_client)
         _put_two_passes_into(state, Looker(defaults, _sources(self._settings)))
+        metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())
 

@@ -7,7 +7,6 @@ alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from server.handlers.asked import Asked, note_report, read
 from server.look import Looked, Looker
 from server.metrics import Outcome
 from server.schema import RoiReport
+from server.second_pass import SecondPass, asking_for_usage, measured
 from server.streaming import with_roi_in_first_chunk
 
 ChatAnswer: TypeAlias = AsyncGenerator[str, None] | ChatCompletionResponse | ErrorResponse
@@ -55,9 +55,12 @@ class TwoPassChat:
             looked = await self._look(request, asked, raw_request)
         except Refused as refusal:
             return refusal.response
-        started = time.perf_counter()
-        answer = await self._second_pass(request, looked.messages, raw_request)
-        return _with_report(answer, looked.report, started)
+        second = SecondPass(looked.report)
+        measurable = asking_for_usage(request) if request.stream else {}
+        answer = await self._second_pass(request, looked.messages, raw_request, **measurable)
+        wanted = request.stream_options and request.stream_options.include_usage
+        forced = getattr(self._handler, "enable_force_include_usage", False)
+        return _with_report(answer, looked.report, second, hide_usage=not (wanted or forced))
 
     async def regions(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
@@ -83,10 +86,14 @@ class TwoPassChat:
         return looked
 
     async def _second_pass(
-        self, request: ChatCompletionRequest, messages: list[Any], raw_request: Request | None
+        self,
+        request: ChatCompletionRequest,
+        messages: list[Any],
+        raw_request: Request | None,
+        **changes: Any,
     ) -> ChatAnswer:
         answer: ChatAnswer = await self._handler.create_chat_completion(
-            request.model_copy(update={"messages": messages}), raw_request
+            request.model_copy(update={"messages": messages, **changes}), raw_request
         )
         return answer
 
@@ -96,16 +103,17 @@ def _read(request: ChatCompletionRequest) -> Asked:
     return read(request.messages, roi, request.kv_transfer_params)
 
 
-def _with_report(answer: ChatAnswer, report: RoiReport, started: float) -> ChatAnswer:
-    """`answer` with its `roi` object; pass 2's time runs from `started` until it begins to come."""
-
-    def observe() -> None:
-        metrics.PASS2_SECONDS.observe(time.perf_counter() - started)
-
-    if isinstance(answer, ErrorResponse):
-        return answer
+def _with_report(
+    answer: ChatAnswer, report: RoiReport, second: SecondPass, hide_usage: bool
+) -> ChatAnswer:
+    """`answer` with its `roi` object; `second` is told what pass 2 took and read."""
+    roi = report.model_dump(mode="json")
+    if isinstance(answer, AsyncGenerator):
+        return with_roi_in_first_chunk(measured(answer, second, hide_usage), roi, second.begun)
     if isinstance(answer, ChatCompletionResponse):
-        observe()
-        answer.roi = report.model_dump(mode="json")
-        return answer
-    return with_roi_in_first_chunk(answer, report.model_dump(mode="json"), observe)
+        second.begun()
+        details = answer.usage.prompt_tokens_details
+        second.read(answer.usage.prompt_tokens, details.cached_tokens if details else None)
+        answer.roi = roi
+    second.ended()
+    return answer

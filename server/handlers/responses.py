@@ -6,7 +6,6 @@ pass 2 is the request itself with views in the place of its pictures.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -20,6 +19,7 @@ from server.first_pass import FirstLook, Refused, first_look
 from server.handlers.asked import Asked, note_report, read
 from server.look import Looked, Looker
 from server.metrics import Outcome
+from server.second_pass import SecondPass
 
 
 class TwoPassResponses:
@@ -46,15 +46,20 @@ class TwoPassResponses:
             looked = await self._look(request, asked, raw_request)
         except Refused as refusal:
             return refusal.response
-        started = time.perf_counter()
+        second = SecondPass(looked.report)
         answer = await self._handler.create_responses(
             request.model_copy(update={"input": looked.messages}), raw_request
         )
         if isinstance(answer, AsyncGenerator):
+            second.ended()
             return answer
-        metrics.PASS2_SECONDS.observe(time.perf_counter() - started)
+        second.begun()
         if isinstance(answer, ResponsesResponse):
+            if answer.usage:
+                cached = answer.usage.input_tokens_details.cached_tokens
+                second.read(answer.usage.input_tokens, cached)
             answer.roi = looked.report.model_dump(mode="json")
+        second.ended()
         return answer
 
     async def _look(

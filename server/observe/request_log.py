@@ -1,0 +1,72 @@
+"""One log line for each request that cost something: what became of it, and nothing it said.
+
+With vLLM's `--logging-config.formatter json` the line's fields are JSON of their own. Neither
+prompts nor pictures, keys or answers are in it; whoever wants prompts asks vLLM for them
+(`--enable-log-requests`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.guard.asgi import is_inference
+from server.observe.request_ids import current_request_id
+from server.report_header import STATE
+from server.schema import RoiReport
+
+logger = logging.getLogger("vllm.sdrpn")
+
+
+class RequestLog:
+    """ASGI middleware: logs requests as they end, however they end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if not is_inference(scope):
+            await self._app(scope, receive, send)
+            return
+        status: int | None = None
+
+        async def note_status(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, note_status)
+        finally:
+            _log(scope, status, time.perf_counter() - started)
+
+
+def _log(scope: Scope, status: int | None, seconds: float) -> None:
+    report = scope.get("state", {}).get(STATE)
+    roi = _fields(report) if isinstance(report, RoiReport) else {}
+    logger.info(
+        "%s %s in %.3f s, id %s%s",
+        scope["path"],
+        status or "unanswered",
+        seconds,
+        current_request_id(),
+        "".join(f", {name} {value}" for name, value in roi.items()),
+        extra={"path": scope["path"], "status": status, "seconds": round(seconds, 4), **roi},
+    )
+
+
+def _fields(report: RoiReport) -> dict[str, Any]:
+    """Figures about the second look: no content."""
+    fields: dict[str, Any] = {"regions": len(report.regions)}
+    if report.skipped:
+        fields["skipped"] = report.skipped.partition(":")[0]
+    if report.pass1_usage:
+        fields["prompt_tokens"] = report.pass1_usage.prompt_tokens
+        fields["cached_tokens"] = report.pass1_usage.cached_tokens
+    return fields

@@ -1,0 +1,67 @@
+"""One tree of OpenTelemetry spans for each request: our steps, and vLLM's spans of both passes.
+
+Spans go where vLLM sends its own: `--otlp-traces-endpoint` sets the process's tracer provider, and
+without it all of this does nothing. The request's span takes the place of the caller's in the
+`traceparent` header, from which vLLM takes the parent of its `llm_request` spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.guard.asgi import is_inference
+from server.observe.request_ids import current_request_id
+
+_NAME = "sdrpn"
+_W3C = TraceContextTextMapPropagator()
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """A span around the block, inside the span that is current."""
+    with trace.get_tracer(_NAME).start_as_current_span(name):
+        yield
+
+
+def start_span(name: str) -> Span:
+    """A span inside the current one, for whoever ends it later."""
+    return trace.get_tracer(_NAME).start_span(name)
+
+
+def note(**attributes: str | int | float) -> None:
+    """Attributes of the current span, under `sdrpn.`."""
+    for name, value in attributes.items():
+        trace.get_current_span().set_attribute(f"sdrpn.{name}", value)
+
+
+class TraceRequests:
+    """ASGI middleware: a span, inside the caller's, for each request that costs something."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if not is_inference(scope):
+            await self._app(scope, receive, send)
+            return
+        caller = _W3C.extract(dict(Headers(scope=scope)))
+        tracer = trace.get_tracer(_NAME)
+        with tracer.start_as_current_span(scope["path"], caller, SpanKind.SERVER) as span:
+            span.set_attribute("request.id", current_request_id() or "")
+            if span.is_recording():
+                _W3C.inject(MutableHeaders(scope=scope))
+
+            async def note_status(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    span.set_attribute("http.response.status_code", message["status"])
+                await send(message)
+
+            await self._app(scope, receive, note_status)
