@@ -40,13 +40,17 @@ _DEFAULTS = {
     "--enable-prompt-tokens-details": None,
     "--allowed-media-domains": "none.invalid",
 }
-# Of no use to a real model: full precision, no compilation, a name that is not a path, and the
-# smallest cache blocks a CPU takes, because its whole prompt is shorter than the usual 128 tokens.
+# Of no use to a real model: full precision, no compilation, a name that is not a path, the smallest
+# cache blocks a CPU takes, because its whole prompt is shorter than the usual 128 tokens, the form
+# Qwen2.5-VL writes tool calls in, and a cache of processed pictures that fits a laptop.
 _SHIPPED_DEFAULTS = {
     "--served-model-name": "sdrpn-demo",
     "--dtype": "float32",
     "--enforce-eager": None,
     "--block-size": "32",
+    "--enable-auto-tool-choice": None,
+    "--tool-call-parser": "hermes",
+    "--mm-processor-cache-gb": "0.5",
 }
 # vLLM would set one more core aside for our connector, which runs in the worker itself.
 _ENVIRONMENT_DEFAULTS = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}

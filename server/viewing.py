@@ -1,18 +1,13 @@
 """The views the model gets of a picture: the base view of it all, and crops at full sharpness.
 
-Both are made from the full-resolution original, in a small pool of threads: Pillow releases the
-interpreter while it decodes and resizes, and more than two such threads only take CPU time from
-the engine.
+Both are made from the full-resolution original.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from PIL import Image
 
@@ -20,9 +15,6 @@ from rpn_plugin.families import QWEN2_5_VL
 from rpn_plugin.families.base import ImageGrid
 from server.pictures import Picture
 from server.views import CELL, pad_to_square, scale_to_grid, view_grid
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +77,3 @@ def _span(start: float, stop: float, limit: int, least: int) -> tuple[int, int]:
     missing = max(0, min(least, limit) - (high - low))
     low = max(0, min(low - missing // 2, limit - (high - low) - missing))
     return low, max(high, low + min(least, limit))
-
-
-class PicturePool:
-    """Runs picture work off the event loop, on a bounded number of threads."""
-
-    def __init__(self, threads: int = 2) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sdrpn-pictures")
-
-    async def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """The result of `work(*args)`. A caller that is cancelled leaves work in hand to finish."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
