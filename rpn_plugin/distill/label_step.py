@@ -49,14 +49,13 @@ def fingerprint(samples: Sequence[Sample]) -> str:
 
 
 def label_settings(
-    settings: DistillSettings, samples: Sequence[Sample], model: Mapping[str, Any]
+    settings: DistillSettings, samples: Sequence[Sample], model: str
 ) -> dict[str, Any]:
-    """All that labels depend on, to the bit."""
-    known = json.dumps({k: v for k, v in model.items() if not k.startswith("_")}, default=str)
+    """All that labels depend on, to the bit; `model` is BaseModel.fingerprint."""
     return {
         **settings.model_dump(mode="json", include=set(LABEL_FIELDS)),
         "samples": fingerprint(samples),
-        "model": hashlib.sha256(known.encode()).hexdigest()[:16],
+        "model": model,
     }
 
 

@@ -21,7 +21,7 @@ from rpn_plugin.distill.training import logits_on_grids
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.roi import Region, regions_from_map
 
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 KEPT = 0.95
 """The threshold is the highest whose regions keep this share of the labels' foreground: a region
@@ -113,14 +113,15 @@ def _at(
         regions = regions_from_map(logits.numpy(), item.size, threshold=threshold, family=family)
         inside = _cells_inside(regions, tuple(item.labels.shape))
         foreground = (item.labels == FOREGROUND).numpy()
-        kept.append(float(inside[foreground].mean()) if foreground.any() else 1.0)
+        if foreground.any():
+            kept.append(float(inside[foreground].mean()))
         area.append(float(inside.mean()))
         box = samples[item.number].box
         if box is not None:
             covered.append(float(cover(regions, box) >= COVERED))
     return AtThreshold(
         threshold,
-        kept=float(np.mean(kept)),
+        kept=float(np.mean(kept)) if kept else 1.0,
         area=float(np.mean(area)),
         found=float(np.mean([a > 0 for a in area])),
         covered=float(np.mean(covered)) if covered else None,

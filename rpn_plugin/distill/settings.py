@@ -29,6 +29,10 @@ class DistillSettings(BaseModel):
         None, ge=1, description="layers of the model before the RPN (B); default: 4/7 of them"
     )
     depth: int = Field(3, ge=1, description="layers of the RPN (R)")
+    auto: bool = Field(
+        False, description="choose tap layer and depth by trying a few; --tap-layer fixes the one"
+    )
+    sweep_samples: int = Field(1000, ge=1, description="questions that --auto trains on, each try")
     base_tokens: int = Field(576, ge=4, description="visual tokens of the base view")
     crop_tokens: int = Field(576, ge=4, description="visual tokens of a crop, when served")
     threshold: float | None = Field(

@@ -179,4 +179,4 @@ def _pause(response: httpx.Response, attempt: int) -> float:
     try:
         return min(60.0, float(response.headers["retry-after"]))
     except (KeyError, ValueError):
-        return min(60.0, 0.5 * 2**attempt)
+        return min(60.0, 0.5 * (1 << attempt))
