@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import START_WITHIN, _free_port, _stop
+from tests.conftest import START_WITHIN, free_port, _stop
 from tests.deploy.containerless import Image, build, prefill
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_what_only_tests_and_builds_need_is_left_out(image: Image) -> None:
 
 
 def test_the_image_starts_answers_and_stops(image: Image, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     environment = {**image.environment, "TMPDIR": str(tmp_path)}
     before = _files(image)
     command = [part.replace("8000", str(port)) for part in image.entrypoint]

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import Endpoint, _free_port
+from tests.conftest import Endpoint, free_port
 from tests.deploy.manifests import DEPLOY
 from tests.server.helpers import chat, encoded, noise, picture_part, post
 
@@ -92,7 +92,7 @@ def prometheus(
         "scrape_configs": [{"job_name": "sdrpn", "static_configs": [target]}],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from loadtests.nginx import Nginx
-from tests.conftest import _free_port
+from tests.conftest import free_port
 from tests.server.helpers import chat, encoded, noise, picture_part
 
 
@@ -70,7 +70,7 @@ def router(tmp_path: Path) -> Iterator[Router]:
     replicas = [Replica("one"), Replica("two")]
     servers = [replica.start() for replica in replicas]
     addresses = [f"127.0.0.1:{server.server_address[1]}" for server in servers]
-    with Nginx(addresses, _free_port(), tmp_path) as nginx:
+    with Nginx(addresses, free_port(), tmp_path) as nginx:
         yield Router(nginx.url, nginx.access_log, replicas)
     for server in servers:
         server.shutdown()
