@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import START_WITHIN, free_port, _stop
+from tests.conftest import START_WITHIN, _stop, free_port
 from tests.deploy.containerless import Image, build, prefill
 
 REPOSITORY = Path(__file__).parents[2]
