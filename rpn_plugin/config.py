@@ -43,6 +43,10 @@ class RpnConfig:
     """Serving default: visual tokens of the base view."""
     crop_tokens: int = 576
     """Serving default: visual tokens of a crop."""
+    gate_peak: float = 0.0
+    """Serving default: maps whose best region scores less are not worth a second look."""
+    gate_area: float = 1.0
+    """Serving default: nor are maps whose regions cover more than this share of the picture."""
 
     def __post_init__(self) -> None:
         family_named(self.family)
@@ -58,6 +62,8 @@ class RpnConfig:
             raise ValueError(f"mrope_section {self.mrope_section} must add to {self.head_dim} / 2")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if not (0 <= self.gate_peak <= 1 and 0 <= self.gate_area <= 1):
+            raise ValueError("gate_peak and gate_area must lie between 0 and 1")
         if min(self.base_tokens, self.crop_tokens) < 1:
             raise ValueError("token budgets must be positive")
 

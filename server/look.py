@@ -20,7 +20,7 @@ import numpy as np
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.messages import RoiError, RoiMap
-from rpn_plugin.roi import regions_from_map
+from rpn_plugin.roi import Region, regions_from_map
 from server import metrics
 from server.chat import PicturePart, with_views
 from server.errors import BadRoi
@@ -170,7 +170,10 @@ async def _propose(
     timings["rpn"] = _milliseconds(look.roi_map.seconds)
     if not regions:
         return _Proposal([], Outcome.NO_REGION, skipped="no_region", look=look)
-    return _Proposal(regions, Outcome.REGION_FOUND, look=look)
+    if not settings.gate.is_open(regions, original.image.size):
+        return _Proposal([], Outcome.GATED, skipped="gate", look=look)
+    reports = [RegionReport(box=list(region.box), score=region.score) for region in regions]
+    return _Proposal(reports, Outcome.REGION_FOUND, look=look)
 
 
 def _decode(
@@ -189,9 +192,9 @@ def _check_inside(settings: RoiSettings, original: Picture) -> None:
             raise BadRoi(f"box {list(box)} leaves the picture of {width} x {height}", "boxes")
 
 
-def _regions(roi_map: RoiMap, original: Picture, settings: RoiSettings) -> list[RegionReport]:
+def _regions(roi_map: RoiMap, original: Picture, settings: RoiSettings) -> list[Region]:
     try:
-        regions = regions_from_map(
+        return regions_from_map(
             roi_map.logits,
             original.image.size,
             threshold=settings.threshold,
@@ -200,7 +203,6 @@ def _regions(roi_map: RoiMap, original: Picture, settings: RoiSettings) -> list[
         )
     except ValueError as error:  # a map with NaNs, say: the engine's doing, not the caller's
         raise RoiError(str(error)) from error
-    return [RegionReport(box=list(region.box), score=region.score) for region in regions]
 
 
 def _report(

@@ -25,6 +25,8 @@ class Outcome(StrEnum):
 
     REGION_FOUND = "region_found"
     NO_REGION = "no_region"
+    GATED = "gated"
+    """There was a region, but the gate (`roi.gate`) held a second look to be needless."""
     BOXES_GIVEN = "boxes_given"
     OFF = "off"
     ERROR = "error"

@@ -20,6 +20,7 @@ from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.families import family_named
+from rpn_plugin.gate import MapGate
 from server import guard, metrics, observe, playground, routes
 from server.guard.admission import Admission
 from server.guard.endings import Endings
@@ -135,5 +136,6 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
         crop_tokens=min(config.crop_tokens, max_view_tokens),
         max_view_tokens=max_view_tokens,
         family=config.family,
+        gate=MapGate(config.gate_peak, config.gate_area),
         enabled=settings.roi_default == "on",
     )

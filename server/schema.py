@@ -20,6 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
+from rpn_plugin.gate import ALWAYS_OPEN, MapGate
 from server.errors import BadRoi
 
 MAX_REGIONS = 8
@@ -29,6 +30,17 @@ Box = Annotated[list[FiniteFloat], Len(4, 4)]
 """[x0, y0, x1, y1], half-open, in pixels of the original picture turned upright."""
 
 TokenBudget = Annotated[int, Field(ge=4)]
+
+
+class GateOptions(BaseModel):
+    """What a RoI map must show for a second look (`rpn_plugin.gate.MapGate`): the best region's
+    score at least `peak`, and no more than the share `area` of the picture in regions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    peak: Annotated[float, Field(ge=0, le=1)] = 0.0
+    area: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class RoiOptions(BaseModel):
@@ -45,6 +57,7 @@ class RoiOptions(BaseModel):
     image: int = -1
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     max_regions: Annotated[int, Field(ge=1, le=MAX_REGIONS)] = 1
+    gate: GateOptions | None = None
     base_tokens: TokenBudget | None = None
     crop_tokens: TokenBudget | None = None
     boxes: Annotated[list[Box], Len(1, MAX_REGIONS)] | None = None
@@ -66,6 +79,7 @@ class RoiDefaults:
     max_view_tokens: int
     family: str = "qwen2_5_vl"
     enabled: bool = True
+    gate: MapGate = ALWAYS_OPEN
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,7 @@ class RoiSettings:
     image: int
     threshold: float
     max_regions: int
+    gate: MapGate
     base_tokens: int
     crop_tokens: int
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -105,6 +120,7 @@ class RoiSettings:
             image=options.image % pictures,
             threshold=defaults.threshold if options.threshold is None else options.threshold,
             max_regions=options.max_regions,
+            gate=MapGate(**options.gate.model_dump()) if options.gate else defaults.gate,
             base_tokens=options.base_tokens or defaults.base_tokens,
             crop_tokens=options.crop_tokens or defaults.crop_tokens,
             boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in options.boxes or ()),
@@ -145,10 +161,10 @@ class RoiReport(BaseModel):
     `image` is the place in the chat, counted from 0, of the picture all this is about. `image_size`
     is [width, height] of the original picture in pixels; `grid` is [rows, cols] of the
     base view in visual tokens. `skipped` says why the answer rests on the base view alone: null
-    (it does not), "off", "no_region" or "error: ...". `timings` are milliseconds of the steps that
-    took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1 the RPN
-    took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own `usage` is
-    that of pass 2 alone.
+    (it does not), "off", "no_region", "gate" or "error: ...". `timings` are milliseconds of the
+    steps that took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1
+    the RPN took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own
+    `usage` is that of pass 2 alone.
     `heatmap`, there only when asked for and made, is the RoI map: [rows][cols] probabilities.
     """
 
@@ -193,7 +209,8 @@ def _bad_field(error: ValidationError) -> BadRoi:
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(RoiOptions.model_fields)
+        owner = GateOptions if first["loc"][0] == "gate" else RoiOptions
+        known = ", ".join(owner.model_fields)
         return BadRoi(f"unknown key {field!r} in `roi`; known: {known}", field)
     return BadRoi(f"`roi.{field}`: {first['msg']}", field)
 

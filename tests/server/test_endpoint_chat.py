@@ -106,6 +106,17 @@ def test_no_region_costs_almost_nothing_twice(client: openai.OpenAI) -> None:
     assert answer.usage.prompt_tokens - answer.usage.prompt_tokens_details.cached_tokens <= 32
 
 
+def test_a_shut_gate_leaves_the_base_views_answer(client: openai.OpenAI) -> None:
+    part = picture_part(noise(896, 896, seed=17))
+    shut = {**EVERYWHERE, "gate": {"area": 0.5}}
+    answer = ask(client, part, QUESTION, roi=shut)
+    assert answer.roi["skipped"] == "gate"
+    assert answer.roi["regions"] == []
+    cached = answer.usage.prompt_tokens_details.cached_tokens
+    assert answer.usage.prompt_tokens - cached <= 32
+    assert ask(client, part, QUESTION, roi=EVERYWHERE).roi["skipped"] is None
+
+
 def test_boxes_of_the_callers_skip_pass_1(client: openai.OpenAI) -> None:
     box = [100, 50.5, 300, 200]
     part = picture_part(noise(896, 700, seed=8))

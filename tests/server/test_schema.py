@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from rpn_plugin.gate import MapGate
 from server.errors import BadRoi
 from server.schema import (
     MAX_REGIONS,
+    GateOptions,
     RegionReport,
     RoiDefaults,
     RoiOptions,
@@ -32,6 +34,7 @@ def test_every_field_of_an_object_is_read() -> None:
             "enabled": True,
             "threshold": 0.5,
             "max_regions": 2,
+            "gate": {"peak": 0.5},
             "base_tokens": 100,
             "crop_tokens": 50,
             "boxes": [[0, 0, 10, 20.5]],
@@ -41,6 +44,7 @@ def test_every_field_of_an_object_is_read() -> None:
     assert options == RoiOptions(
         threshold=0.5,
         max_regions=2,
+        gate=GateOptions(peak=0.5, area=1.0),
         base_tokens=100,
         crop_tokens=50,
         boxes=[[0, 0, 10, 20.5]],
@@ -56,6 +60,9 @@ def test_every_field_of_an_object_is_read() -> None:
         ([], "roi"),
         ({"treshold": 0.1}, "roi.treshold"),
         ({"threshold": -0.1}, "roi.threshold"),
+        ({"gate": True}, "roi.gate"),
+        ({"gate": {"peak": 2}}, "roi.gate.peak"),
+        ({"gate": {"peek": 0.5}}, "roi.gate.peek"),
         ({"threshold": 1.5}, "roi.threshold"),
         ({"threshold": float("nan")}, "roi.threshold"),
         ({"threshold": "0.5"}, "roi.threshold"),
@@ -145,3 +152,10 @@ def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
     }
     with_map = report.model_copy(update={"heatmap": [[0.25]]})
     assert with_map.model_dump(mode="json")["heatmap"] == [[0.25]]
+
+
+def test_the_gate_is_the_rpns_unless_the_request_has_its_own() -> None:
+    defaults = replace(DEFAULTS, gate=MapGate(peak=0.6, area=0.5))
+    assert RoiSettings.of(RoiOptions(), defaults, 1).gate == MapGate(0.6, 0.5)
+    own = RoiOptions(gate=GateOptions(peak=0.1))
+    assert RoiSettings.of(own, defaults, 1).gate == MapGate(0.1, 1.0)
