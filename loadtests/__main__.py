@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
 
     prefix = options.out / "locust"
-    with Watch(options.url) as watch:
+    with Watch(options.metrics or f"{options.url}/metrics") as watch:
         _locust(scenarios, time, prefix, options)
         left = watch.left_behind(_GONE_WITHIN)
     rows = read_rows(prefix)
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m loadtests", description=__doc__)
     parser.add_argument("scenario", nargs="+", choices=[*SCENARIOS, "all", "soak"])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--metrics", metavar="URL", help="default: /metrics of --url")
     parser.add_argument("--users", type=int, default=7, help="at once (default: %(default)s)")
     parser.add_argument("--time", help="such as 90s, 30m, 8h (default: 60s; soak: 30m)")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from loadtests.pages import Page
@@ -27,6 +28,7 @@ def chat(messages: list[Message], model: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def headers(api_key: str | None) -> dict[str, str]:
-    """The headers that show a key, if there is one."""
-    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+def headers() -> dict[str, str]:
+    """The headers that show a key: the first in SDRPN_API_KEY, if any."""
+    key = os.environ.get("SDRPN_API_KEY", "").split(",")[0].strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}

@@ -7,7 +7,6 @@ with its web page and all. Every request is a chat about a page, named for its s
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
 from typing import Any, ClassVar
@@ -52,7 +51,7 @@ class PageUser(HttpUser):
         """Find out what is served."""
         options = self.environment.parsed_options
         assert options
-        self.client.headers.update(headers(os.environ.get("SDRPN_API_KEY")))
+        self.client.headers.update(headers())
         self._fields: dict[str, Any] = {"roi": False} if options.without_roi else {}
         self._model = options.model or self.client.get("/v1/models").json()["data"][0]["id"]
 

@@ -10,6 +10,8 @@ from types import TracebackType
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtests.chats import headers
+
 WATCHED = {
     "in flight": "sdrpn_requests_inflight",
     "queued": "sdrpn_requests_queued",
@@ -20,7 +22,7 @@ WATCHED = {
 
 @dataclass
 class Watch:
-    """Samples `url`/metrics every `interval` seconds; a context manager.
+    """Samples the metrics at `url` every `interval` seconds; a context manager.
 
     `samples` holds (seconds since the start, value) by WATCHED's names; a server that does not
     answer for a moment leaves a gap.
@@ -58,7 +60,7 @@ class Watch:
 
     def read(self) -> dict[str, float]:
         """The values now, summed over labels. Raises httpx.HTTPError."""
-        answer = httpx.get(f"{self.url}/metrics", timeout=30.0).raise_for_status()
+        answer = httpx.get(self.url, headers=headers(), timeout=30.0).raise_for_status()
         sums = dict.fromkeys(WATCHED.values(), 0.0)
         for family in text_string_to_metric_families(answer.text):
             for sample in family.samples:

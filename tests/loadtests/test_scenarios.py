@@ -49,7 +49,7 @@ def test_a_broken_threshold_ends_with_status_1(
 
 
 def test_what_stays_behind_is_told(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = Watch(endpoint.url)
+    watch = Watch(f"{endpoint.url}/metrics")
     assert watch.left_behind(within=60.0) == {}
     monkeypatch.setattr("loadtests.watch.WATCHED", {"counted": "sdrpn_build_info"})
     assert watch.left_behind(within=0.0) == {"counted": 1.0}
