@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -59,10 +61,20 @@ def metrics_url() -> str:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, metrics_url: str) -> Iterator[Endpoint]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    noise(100, 80).save(folder / "a.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, metrics_url: str, folder: Path
+) -> Iterator[Endpoint]:
     log = tmp_path_factory.mktemp("guarded") / "server.log"
     port = metrics_url.split(":")[2].split("/")[0]
     flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
+    flags += ["--media-any-public", "--media-folder", str(folder)]
     with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
         yield endpoint
 
@@ -106,6 +118,30 @@ def test_a_chat_that_says_nothing_of_roi_follows_the_server(guarded: Endpoint) -
     body = chat(picture_part(noise(100, 80)), QUESTION)
     assert post(guarded, body).json()["roi"]["skipped"] == "off"
     assert post(guarded, {**body, "roi": True}).json()["roi"]["skipped"] != "off"
+
+
+def url_chat(url: str) -> dict[str, Any]:
+    return chat({"type": "image_url", "image_url": {"url": url}}, QUESTION)
+
+
+def test_a_picture_of_the_named_folder_is_read(guarded: Endpoint, folder: Path) -> None:
+    answer = post(guarded, url_chat(f"file://{folder}/a.png"))
+    assert answer.json()["roi"]["image_size"] == [100, 80]
+    outside = post(guarded, url_chat("file:///etc/hostname"))
+    assert outside.status_code == 400
+    assert "no such picture" in outside.json()["error"]["message"]
+
+
+def test_any_public_host_is_not_this_one(guarded: Endpoint) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bait:
+        port = bait.getsockname()[1]
+        for host in (f"127.0.0.1:{port}", "127.0.0.1", "localhost", "[::1]", "2130706433"):
+            answer = post(guarded, url_chat(f"http://{host}/a.png"))
+            assert answer.status_code == 400, host
+            assert answer.json()["error"]["param"] == "messages"
+        bait.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            bait.accept()
 
 
 def test_past_the_limit_the_answer_is_429(guarded: Endpoint, metrics_url: str) -> None:

@@ -56,6 +56,48 @@ def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
     assert decoded[..., 0].tolist() == [[0, 0x12], [0x80, 0xFF]]
 
 
+def test_four_colour_print_becomes_what_it_shows() -> None:
+    ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # magenta and yellow: red
+    red, green, blue = read(encoded(ink, "JPEG", quality=100)).getpixel((4, 4))
+    assert red > 230
+    assert green < 40
+    assert blue < 60
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF", "BMP", "TIFF"])
+def test_a_palette_becomes_its_colours(format: str) -> None:
+    image = Image.new("P", (4, 2))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.paste(1, (2, 0, 4, 2))
+    decoded = read(encoded(image, format))
+    assert decoded.getpixel((0, 0)) == (10, 20, 30)
+    assert decoded.getpixel((3, 1)) == (200, 100, 50)
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
+def test_black_and_white_stay_so(mode: str, format: str) -> None:
+    image = Image.new(mode, (4, 4), 0)
+    image.paste(255, (2, 0, 4, 4))
+    decoded = read(encoded(image, format))
+    assert decoded.getpixel((0, 0)) == (0, 0, 0)
+    assert decoded.getpixel((3, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_many_frames_the_first_is_shown(format: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+    assert read(data).getpixel((4, 4)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 2)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_tiny_pictures_keep_their_size(format: str, size: tuple[int, int]) -> None:
+    assert read(encoded(noise(*size), format)).size == size
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparency_lies_on_white(mode: str) -> None:
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
@@ -69,19 +111,6 @@ def test_a_transparent_colour_lies_on_white() -> None:
     image = Image.new("RGB", (8, 8), (10, 20, 30))
     decoded = read(encoded(image, "PNG", transparency=(10, 20, 30)))
     assert decoded.getpixel((4, 4)) == (255, 255, 255)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_other_modes_become_rgb(mode: str) -> None:
-    decoded = read(encoded(Image.new("RGB", (8, 8), "white").convert(mode), "PNG"))
-    assert (decoded.mode, decoded.getpixel((4, 4))) == ("RGB", (255, 255, 255))
-
-
-def test_cmyk_becomes_rgb() -> None:
-    red = read(encoded(Image.new("RGB", (8, 8), "red").convert("CMYK"), "JPEG")).getpixel((4, 4))
-    assert isinstance(red, tuple)
-    assert red[0] > 200
-    assert max(red[1:]) < 60
 
 
 def test_the_digest_is_the_files_alone() -> None:
