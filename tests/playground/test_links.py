@@ -56,6 +56,7 @@ async def test_a_picture_of_ones_own_is_not_put_into_a_link(page: Page) -> None:
 async def test_a_link_to_a_page_that_is_gone_says_so(page: Page, watch: Watch) -> None:
     other = await page.context.new_page()
     await other.goto(f"{watch.url}/#page=lost&q=Where%3F&box=1,2")
-    await expect(other.locator("#notice")).to_contain_text("not here: lost")
     await other.locator("#stage img").wait_for()  # there is something to go on with
+    await expect(other.locator("#model")).to_have_text("sdrpn-demo")
+    await expect(other.locator("#notice")).to_contain_text("not here: lost")
     assert watch.chats == []

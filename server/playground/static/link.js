@@ -9,9 +9,10 @@ export function readLink(fragment) {
   return { page: fields.get("page"), question: fields.get("q"), box: whole ? box : null };
 }
 
-/** The fragment that opens this example again. */
-export function writeLink({ page, question, box }) {
-  const fields = new URLSearchParams({ page, q: question });
+/** The fragment that opens this example again; null for a picture of the user's own. */
+export function writeLink({ picture, question, box }) {
+  if (!picture?.page) return null;
+  const fields = new URLSearchParams({ page: picture.page, q: question });
   if (box) fields.set("box", box.join(","));
   return `#${fields}`;
 }

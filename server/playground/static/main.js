@@ -1,14 +1,12 @@
 // The playground: a picture and a question, asked without and with zoom, side by side.
 
 import { Failure, servedModel } from "./api.js";
-import { copy } from "./clipboard.js";
-import { hasKey } from "./key.js";
 import { readLink, writeLink } from "./link.js";
 import { OwnBox } from "./own_box.js";
-import { markThumb, openPage, pageUrl, shippedPages, showThumbs } from "./pages.js";
+import { markThumb, openPage, shippedPages, showThumbs } from "./pages.js";
 import { closePicture, openPicture } from "./picture.js";
 import { Run } from "./run.js";
-import { asCurl, asPython } from "./snippets.js";
+import { listenForCopying } from "./share.js";
 import { listenForPictures } from "./sources.js";
 import { Stage } from "./stage.js";
 
@@ -40,7 +38,7 @@ async function show(open) {
     if (before) closePicture(before);
     markThumb($("pages"), picture.page);
   } catch (error) {
-    if (turn === opening) tell(words(error));
+    if (turn === opening) fail(error);
   }
 }
 
@@ -54,87 +52,60 @@ function showOwnPicture(file) {
 }
 
 async function ask() {
-  const question = $("question").value.trim();
-  if (!picture) return tell("Choose a picture first.");
-  if (!question) {
+  const asked = example();
+  if (!asked.picture) return tell("Choose a picture first.");
+  if (!asked.question) {
     tell("Type a question first.");
     return $("question").focus();
   }
-  history.replaceState(null, "", link() ?? location.pathname + location.search);
+  history.replaceState(null, "", writeLink(asked) ?? location.pathname + location.search);
   try {
-    $("model").textContent = await model();
-    const truth = truthOf(picture, question);
-    await run.start({ model: await model(), picture, question, box: own.box, truth });
+    const name = await model();
+    if (asked.picture !== picture) return; // another one came while the key was asked for
+    await run.start({ ...asked, model: name, truth: truthOf(asked) });
   } catch (error) {
-    tell(words(error));
+    fail(error);
   }
 }
 
-/** The right answer to a shipped page's own question; undefined for any other. */
-function truthOf({ page }, question) {
-  return pages.find(({ id, question: own }) => id === page && own === question)?.answer;
+/** The right answer to the shipped page's own question; undefined for any other. */
+function truthOf({ picture, question }) {
+  const page = pages.find(({ id }) => id === picture.page);
+  return page?.question === question ? page.answer : undefined;
 }
 
-let named = null;
+let served = null;
 
 /** The served model's name, asked for once; after a failure, again. */
 function model() {
-  named ??= servedModel().catch((error) => {
-    named = null;
-    throw error;
-  });
-  return named;
+  served ??= servedModel().then(
+    (name) => ($("model").textContent = name),
+    (error) => {
+      served = null;
+      throw error;
+    },
+  );
+  return served;
 }
 
-/** Opens the example that the address names, and asks; false if it names none. */
-async function openLink() {
+/** Opens the example that the address names, and asks; without one, something to begin with. */
+async function openAddress() {
   const linked = readLink(location.hash);
-  if (!linked) return false;
-  const page = pages.find(({ id }) => id === linked.page);
-  if (!page) {
-    tell(`This link names a page that is not here: ${linked.page}.`);
-    return false;
+  const page = pages.find(({ id }) => id === linked?.page);
+  if (page) {
+    await choosePage(page);
+    $("question").value = linked.question ?? page.question;
+    own.box = linked.box;
+    return ask();
   }
-  await choosePage(page);
-  $("question").value = linked.question ?? page.question;
-  own.box = linked.box;
-  await ask();
-  return true;
+  if (!picture) await choosePage(pages[0]);
+  if (linked) tell(`This link names a page that is not here: ${linked.page}.`);
+  await model(); // now, so that a key is asked for before anything is typed
 }
 
-/** The fragment for what is on the screen; null for a picture of the user's own. */
-function link() {
-  if (!picture?.page) return null;
-  return writeLink({ page: picture.page, question: $("question").value.trim(), box: own.box });
-}
-
-async function copyLink() {
-  const fragment = link();
-  if (fragment) return copyText(new URL(fragment, location.href).href, "Link");
-  tell("A link can name shipped pages only: your own picture is not stored anywhere.");
-}
-
-async function copyCode(write, name) {
-  if (!picture) return tell("Choose a picture first.");
-  try {
-    const code = write({
-      model: await model(),
-      picture,
-      pageUrl: picture.page && pageUrl(picture.page),
-      question: $("question").value.trim(),
-      roi: own.box ? { boxes: [own.box] } : true,
-      keyed: hasKey(),
-    });
-    await copyText(code, name);
-  } catch (error) {
-    tell(words(error));
-  }
-}
-
-async function copyText(text, name) {
-  const copied = await copy(text);
-  $("copied").textContent = copied ? `${name} copied` : "";
-  if (!copied) tell("The browser does not let this page copy.");
+/** What is on the screen and would be asked. */
+function example() {
+  return { picture, question: $("question").value.trim(), box: own.box };
 }
 
 function boxChanged(box) {
@@ -154,11 +125,11 @@ function tell(message) {
   $("notice").textContent = message;
 }
 
-/** An error in words; what is no Failure is a fault of this page, and goes to the console too. */
-function words(error) {
-  if (error instanceof Failure) return error.message;
+/** Tells an error; what is no Failure is a fault of this page, and goes to the console too. */
+function fail(error) {
+  if (error instanceof Failure) return tell(error.message);
   console.error(error);
-  return `Something in this page went wrong: ${error.message}`;
+  tell(`Something in this page went wrong: ${error.message}`);
 }
 
 function listen() {
@@ -175,9 +146,12 @@ function listen() {
     run.stop();
     $("ask").focus();
   });
-  $("draw").addEventListener("click", (event) => {
+  let pointer = ""; // what presses the button: not every browser's click event says so
+  $("draw").addEventListener("pointerdown", (event) => (pointer = event.pointerType));
+  $("draw").addEventListener("keydown", () => (pointer = ""));
+  $("draw").addEventListener("click", () => {
     if (!picture) return tell("Choose a picture first.");
-    if (event.pointerType !== "touch") return own.startWithKeys();
+    if (pointer !== "touch") return own.startWithKeys();
     own.touchDraws = !own.touchDraws;
     boxChanged(null);
   });
@@ -185,10 +159,8 @@ function listen() {
     own.box = null;
     $("draw").focus();
   });
-  $("curl").addEventListener("click", () => copyCode(asCurl, "curl"));
-  $("python").addEventListener("click", () => copyCode(asPython, "Python"));
-  $("link").addEventListener("click", copyLink);
-  window.addEventListener("hashchange", openLink);
+  listenForCopying(example, model, fail);
+  window.addEventListener("hashchange", () => openAddress().catch(fail));
   listenForPictures(showOwnPicture);
 }
 
@@ -197,11 +169,9 @@ async function start() {
   try {
     pages = await shippedPages();
     showThumbs($("pages"), pages, choosePage);
-    if (await openLink()) return;
-    if (!picture) await choosePage(pages[0]);
-    $("model").textContent = await model();
+    await openAddress();
   } catch (error) {
-    tell(words(error));
+    fail(error);
   }
 }
 

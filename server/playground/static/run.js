@@ -56,13 +56,19 @@ export class Run {
     this.#busy(true);
     this.#tell("");
     const request = (roi) => chat(model, picture.url, question, roi);
-    await Promise.all([
-      this.#answer(this.#plain, "plain", request(false), truth, mine),
-      this.#answer(this.#zoomed, "zoomed", request(wanted(box)), truth, mine, (roi) =>
-        this.#show(roi, picture, box),
-      ),
-    ]);
-    if (mine !== this.#current) return;
+    try {
+      await Promise.all([
+        this.#answer(this.#plain, "plain", request(false), truth, mine),
+        this.#answer(this.#zoomed, "zoomed", request(wanted(box)), truth, mine, (roi) =>
+          this.#show(roi, picture, box),
+        ),
+      ]);
+    } finally {
+      if (mine === this.#current) this.#end();
+    }
+  }
+
+  #end() {
     this.#asked = null;
     this.#plain.settle();
     this.#zoomed.settle();
