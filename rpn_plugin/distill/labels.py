@@ -42,6 +42,7 @@ RULES = {
     "qwen2_5_vl": LabelRules(sink=1e-2, weakest_peak=5e-3, blur_box=True, extra_padding_row=True),
     "llava": LabelRules(sink=1e-3, weakest_peak=0.0, blur_box=False, extra_padding_row=False),
 }
+RULES["qwen3_vl"] = RULES["qwen2_5_vl"]  # nothing was released for it
 
 
 @dataclass(frozen=True)
