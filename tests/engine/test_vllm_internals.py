@@ -10,6 +10,7 @@ import pytest
 import vllm
 from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, SupportsHMA
+from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from vllm.model_executor.models.extract_hidden_states import (
     CacheOnlyAttentionBackend,
@@ -17,9 +18,14 @@ from vllm.model_executor.models.extract_hidden_states import (
     CacheOnlyAttentionMetadataBuilder,
 )
 from vllm.model_executor.models.interfaces import SupportsEagle3
+from vllm.model_executor.models.llava import LlavaForConditionalGeneration, LlavaProcessingInfo
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+from vllm.model_executor.models.qwen3_vl import Qwen3LLMModel, Qwen3VLForConditionalGeneration
 from vllm.model_executor.models.registry import ModelRegistry
+from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
+from vllm.renderers.registry import RENDERER_REGISTRY
+from vllm.tokenizers.registry import TokenizerRegistry
 from vllm.v1.attention.backend import AttentionCGSupport
 from vllm.v1.core.sched.output import KVConnectorBlockState, SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -46,6 +52,21 @@ METHODS: list[tuple[Any, str, tuple[str, ...]]] = [
     ),
     (Qwen2_5_VLForConditionalGeneration, "load_weights", ("weights",)),
     (
+        Qwen3VLForConditionalGeneration,
+        "forward",
+        ("input_ids", "positions", "intermediate_tensors", "inputs_embeds", "kwargs"),
+    ),
+    (
+        LlavaForConditionalGeneration,
+        "forward",
+        ("input_ids", "positions", "intermediate_tensors", "inputs_embeds", "kwargs"),
+    ),
+    (LlavaProcessingInfo, "get_hf_processor", ("kwargs",)),
+    (WeightsMapper, "map_name", ("key",)),
+    (TokenizerRegistry, "register", ("tokenizer_mode", "module", "class_name")),
+    (RENDERER_REGISTRY, "register", ("renderer_mode", "module", "class_name")),
+    (VerifyAndUpdateConfig, "verify_and_update_model_config", ("model_config",)),
+    (
         CacheOnlyAttentionLayer,
         "__init__",
         ("num_heads", "head_size", "cache_config", "prefix", "attn_type"),
@@ -62,9 +83,10 @@ METHODS: list[tuple[Any, str, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("owner", "name", "parameters"), METHODS)
 def test_method_is_as_it_was(owner: Any, name: str, parameters: tuple[str, ...]) -> None:
     method = getattr(owner, name, None)
-    assert method is not None, f"{owner.__name__}.{name} is gone"
+    what = f"{getattr(owner, '__name__', type(owner).__name__)}.{name}"
+    assert method is not None, f"{what} is gone"
     found = tuple(p for p in inspect.signature(method).parameters if p not in ("self", "cls"))
-    assert found == parameters, f"{owner.__name__}.{name} takes {found}, not {parameters}"
+    assert found == parameters, f"{what} takes {found}, not {parameters}"
 
 
 FIELDS: list[tuple[Any, tuple[str, ...]]] = [
@@ -74,6 +96,7 @@ FIELDS: list[tuple[Any, tuple[str, ...]]] = [
     (KVConnectorOutput, ("kv_connector_worker_meta",)),
     (MultiModalFeatureSpec, ("modality", "mm_position")),
     (PlaceholderRange, ("offset", "length")),
+    (DefaultModelLoader.Source, ("model_or_path", "revision", "prefix")),
 ]
 
 
@@ -88,6 +111,19 @@ def test_request_tells_what_the_scheduler_side_reads() -> None:
     names = ("request_id", "kv_transfer_params", "mm_features", "num_computed_tokens")
     missing = [name for name in (*names, "num_prompt_tokens") if not hasattr(request, name)]
     assert not missing, f"Request has lost {missing}"
+
+
+def test_a_model_may_name_more_weights() -> None:
+    """A released LLaVA's vision tower is loaded so."""
+    source = inspect.getsource(DefaultModelLoader.get_all_weights)
+    assert "secondary_weights" in source, "DefaultModelLoader reads no secondary_weights"
+
+
+def test_deepstack_is_in_the_states_that_are_tapped() -> None:
+    """Qwen3-VL adds vision features between its layers: before it hands out their states."""
+    source = inspect.getsource(Qwen3LLMModel.forward)
+    added, handed_out = source.find("+ deepstack_input_embeds["), source.rfind("layer_idx + 1")
+    assert 0 < added < handed_out, "Qwen3LLMModel.forward has changed its order"
 
 
 def test_metadata_builder_would_forbid_cuda_graphs() -> None:
