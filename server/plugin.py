@@ -20,6 +20,7 @@ from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.families import family_named
+from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.gate import MapGate
 from server import guard, metrics, observe, playground, routes
 from server.guard.admission import Admission
@@ -108,15 +109,15 @@ def _sources(settings: Settings) -> PictureSources:
     return PictureSources(Fetcher(policy), settings.media_folder)
 
 
-def _max_view_tokens(engine_client: Any, cell: int) -> int:
-    """Visual tokens, each `cell` pixels a side, of the largest picture that vLLM's processor for
-    this model would not shrink.
+def _max_view_tokens(engine_client: Any, image: ImageGrid) -> int:
+    """Visual tokens of the largest picture that vLLM's processor for this model would not shrink.
 
-    Rests on `get_image_size_with_most_features` of `Qwen2VLProcessingInfo` and
-    `BaseLlavaProcessingInfo`.
+    Rests on `Qwen2VLProcessingInfo.get_image_size_with_most_features`.
     """
+    if image.square is not None:
+        return image.square**2
     largest = engine_client.renderer.get_mm_processor().info.get_image_size_with_most_features()
-    return (int(largest.width) // cell) * (int(largest.height) // cell)
+    return (int(largest.width) // image.cell) * (int(largest.height) // image.cell)
 
 
 def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDefaults:
@@ -129,7 +130,7 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
             "`sdrpn serve` writes it for you"
         ) from None
     config = load_rpn_config(folder)
-    max_view_tokens = _max_view_tokens(engine_client, family_named(config.family).image.cell)
+    max_view_tokens = _max_view_tokens(engine_client, family_named(config.family).image)
     return RoiDefaults(
         threshold=config.threshold,
         base_tokens=min(config.base_tokens, max_view_tokens),

@@ -53,11 +53,6 @@ class ImageGrid:
     max_aspect: int = 200
     """The image processor refuses a picture longer than this many times its width."""
 
-    @property
-    def largest_view(self) -> int | None:
-        """Visual tokens of every view, where they are always as many."""
-        return None if self.square is None else self.square**2
-
     def shape(self, spanned: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of a picture whose rope positions span that many of each."""
         return spanned if self.square is None else (self.square, self.square)
