@@ -7,6 +7,7 @@ picture processor: both come from the tower it names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,13 +29,26 @@ from rpn_plugin.engine.llava_layout import IMAGE_TOKEN, PublishedLlavaConfig
 from rpn_plugin.engine.model import Tapped
 
 _TOWER = "vision_tower."
-_NAMES = WeightsMapper(
+# transformers 5 saves the tower's weights without the name of its one part.
+_TOWER_AS_VLLM_HAS_IT = WeightsMapper(
+    orig_to_new_regex={
+        re.compile(r"^(model\.)?vision_tower\.(?=embeddings|encoder|(pre|post)_?layr?norm)"): (
+            "vision_tower.vision_model."
+        )
+    }
+)
+_RELEASED = _TOWER_AS_VLLM_HAS_IT | WeightsMapper(
+    # A CLIP that was published whole has a text model too.
+    orig_to_new_substr={"position_ids": None},
     orig_to_new_prefix={
+        "vision_tower.text_": None,
+        "vision_tower.visual_projection.": None,
+        "vision_tower.logit_scale": None,
         "model.vision_tower.vision_tower.": _TOWER,
         "model.mm_projector.0.": "multi_modal_projector.linear_1.",
         "model.mm_projector.2.": "multi_modal_projector.linear_2.",
         "model.": "language_model.model.",
-    }
+    },
 )
 
 
@@ -68,16 +82,20 @@ class SdrpnLlavaForConditionalGeneration(Tapped, LlavaForConditionalGeneration):
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Loads weights of either layout."""
-        return super().load_weights(_renamed(weights) if self._published else weights)
+        return super().load_weights(renamed(weights, self._published))
 
 
-def _renamed(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """Released names made Hugging Face's. A checkpoint that was trained with its tower brings its
-    own tower, which comes before the one it names.
+def renamed(weights: Iterable[tuple[str, Tensor]], published: bool) -> Iterator[tuple[str, Tensor]]:
+    """The weights of a checkpoint in the released or in Hugging Face's layout, under names that
+    vLLM's model knows.
+
+    A released checkpoint that was trained with its tower brings its own tower, which comes before
+    the one it names.
     """
+    names = _RELEASED if published else _TOWER_AS_VLLM_HAS_IT
     seen: set[str] = set()
-    for released, tensor in weights:
-        name = _NAMES.map_name(released)
-        if name not in seen:
+    for found, tensor in weights:
+        name = names.map_name(found)
+        if name is not None and name not in seen:
             seen.add(name)
             yield name, tensor

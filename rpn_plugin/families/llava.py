@@ -7,6 +7,7 @@ scores with unrotated queries and keys, behind one more norm.
 from __future__ import annotations
 
 from rpn_plugin.families.base import BoxRules, ComponentRules, Family, ImageGrid, RpnLayers
+from rpn_plugin.families.llama import LLAMA_DEFAULTS
 
 LLAVA = Family(
     name="llava",
@@ -19,12 +20,5 @@ LLAVA = Family(
     boxes=BoxRules(threshold=0.15, components=ComponentRules(noise=1, small=3, largest=225)),
     published_architecture="LlavaLlamaForCausalLM",
     published_model_type="llava_llama",
-    language_defaults={
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "intermediate_size": 11008,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 10000.0,
-    },
+    language_defaults=LLAMA_DEFAULTS,
 )

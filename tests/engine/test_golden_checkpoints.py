@@ -16,7 +16,7 @@ from server.pictures import Picture
 from server.viewing import base_view
 from tests.engine.chats import Chat
 from tests.engine.engines import Ask, Engine, OneAtATime
-from tests.engine.tiny_tokenizers import LLAVA_SPECIAL, QWEN_SPECIAL, save_tokenizer
+from tests.engine.tiny_tokenizers import LLAMA_SPECIAL, QWEN_SPECIAL, save_tokenizer
 from tests.golden import LLAVA, LLAVA_CASES, QWEN, QWEN_CASES, Case
 
 WHOLE_PROMPTS: dict[str, Any] = {
@@ -41,7 +41,7 @@ def llava(engines: OneAtATime, tmp_path_factory: pytest.TempPathFactory) -> Iter
     parent = tmp_path_factory.mktemp("llava")
     shutil.copytree(LLAVA / "checkpoint", parent / "checkpoint")
     shutil.copytree(LLAVA / "vision_tower", parent / "vision_tower")
-    save_tokenizer(parent / "checkpoint", LLAVA_SPECIAL)
+    save_tokenizer(parent / "checkpoint", LLAMA_SPECIAL)
     yield from _engine(engines, parent / "checkpoint", mm_processor_kwargs=None)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from transformers import (
+    DeepseekVLConfig,
+    DeepseekVLForConditionalGeneration,
     LlavaConfig,
     LlavaForConditionalGeneration,
     Qwen3VLConfig,
@@ -18,7 +20,7 @@ from rpn_plugin.checkpoint import save_rpn
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.families import Family
 from rpn_plugin.head import RegionProposalNetwork
-from tests.engine.tiny_tokenizers import LLAVA_SPECIAL, QWEN_SPECIAL, save_tokenizer
+from tests.engine.tiny_tokenizers import LLAMA_SPECIAL, QWEN_SPECIAL, save_tokenizer
 
 _LANGUAGE = {
     "vocab_size": 512,
@@ -32,7 +34,7 @@ _LANGUAGE = {
     "initializer_range": 0.1,
 }
 _VISION = {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.1}
-LLAVA_IMAGE_TOKEN = 511
+IMAGE_TOKEN = 511
 
 
 def save_qwen3_vl(folder: Path) -> None:
@@ -88,7 +90,7 @@ def save_llava(folder: Path) -> None:
             "patch_size": 14,
             "projection_dim": 64,
         },
-        image_token_index=LLAVA_IMAGE_TOKEN,
+        image_token_index=IMAGE_TOKEN,
     )
     torch.manual_seed(0)
     LlavaForConditionalGeneration(config).save_pretrained(folder)
@@ -112,7 +114,41 @@ def save_llava(folder: Path) -> None:
             "image_token": "<image>",
         },
     )
-    save_tokenizer(folder, {**LLAVA_SPECIAL, LLAVA_IMAGE_TOKEN: "<image>"})
+    save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: "<image>"})
+
+
+def save_deepseek_vl(folder: Path) -> None:
+    """A DeepSeek-VL with its SigLIP encoder."""
+    config = DeepseekVLConfig(
+        text_config={"model_type": "llama", **_LANGUAGE},
+        vision_config={
+            "model_type": "siglip_vision_model",
+            **_VISION,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 384,
+            "patch_size": 16,
+        },
+        image_token_id=IMAGE_TOKEN,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    DeepseekVLForConditionalGeneration(config).save_pretrained(folder)
+    _write(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "DeepseekVLImageProcessor",
+            "size": {"height": 384, "width": 384},
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+        },
+    )
+    _write(
+        folder / "processor_config.json",
+        {"processor_class": "DeepseekVLProcessor", "num_image_tokens": 576},
+    )
+    placeholder = "<image_placeholder>"
+    save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: placeholder}, image_token=placeholder)
 
 
 def save_random_rpn(model: Path, family: Family, folder: Path) -> None:
