@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from demo.device import bfloat16
 from demo.language import hidden_states
 from demo.packing import Layout, Packed, Question, pack, shared_length
 from demo.page_features import PageFeatures
@@ -39,7 +40,7 @@ def ask_each(questions: Sequence[tuple[PageFeatures, str]]) -> Packed:
 @torch.no_grad()
 def attention_maps(language: Any, packed: Packed, *, layers: int | None = None) -> Tensor:
     """Attention from the last prompt token to the base view [questions, layers, heads, cells]."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with bfloat16(language):
         _, maps = hidden_states(language, packed, layers=layers)
     last, row = packed.ends[:, 1] - packed.layout.shared, torch.arange(len(packed.ends))
     cells = packed.image_mask[0].nonzero()[:, 0]

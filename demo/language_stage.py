@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from demo.device import bfloat16
 from demo.language import hidden_states
 from demo.packing import IGNORE, Layout, Packed, Question, pack
 from demo.page_features import PageFeatures, Shards, make_shard
@@ -121,7 +122,7 @@ def answers_right(model: Any, packed: Packed) -> list[tuple[str, float]]:
 def _answer_logits(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     """Logits at the places of the answers' tokens, and these tokens."""
     asked = packed.targets != IGNORE
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with bfloat16(model):
         hidden, _ = hidden_states(model.model.language_model, packed)
         logits = F.linear(hidden[asked], model.model.language_model.embed_tokens.weight)
     return logits, packed.targets[asked]

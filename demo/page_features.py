@@ -20,6 +20,7 @@ from torch import Tensor
 
 from demo.architecture import build_model
 from demo.background import parent_lives
+from demo.device import bfloat16, device_of
 from demo.pages import LOST_PX, Page, Thing, render_page, text_px
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
@@ -99,8 +100,9 @@ def fill_in(tower: Any, views: list[list[View]], pages: list[PageFeatures]) -> l
     for same in places.values():
         for start in range(0, len(same), 32):
             chunk = same[start : start + 32]
-            pixels = torch.from_numpy(np.stack([views[n][p].pixels for n, p in chunk]))
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            stacked = np.stack([views[n][p].pixels for n, p in chunk])
+            pixels = torch.from_numpy(stacked).to(device_of(tower))
+            with bfloat16(tower):
                 _, features = vision_features(tower, pixels)
             tokens.update(zip(chunk, features.half(), strict=True))
     return [
@@ -157,7 +159,12 @@ class Shards:
             if not self._maker.is_alive():
                 raise RuntimeError(f"the maker of {path} has died")
             time.sleep(0.5)
-        return [_from_plain(plain) for plain in torch.load(path, weights_only=True)]
+        return [
+            _from_plain(plain)
+            for plain in torch.load(
+                path, weights_only=True, map_location=torch.get_default_device()
+            )
+        ]
 
     def close(self) -> None:
         """Ends the background process."""

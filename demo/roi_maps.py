@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from demo.attention import ask_each
+from demo.device import bfloat16
 from demo.language import hidden_states
 from demo.packing import Packed
 from demo.page_features import PageFeatures
@@ -26,7 +27,7 @@ def pack_codes(asked: Sequence[Asked]) -> Packed:
 
 def rpn_logits(language: Any, rpn: RegionProposalNetwork, packed: Packed) -> Tensor:
     """RoI maps float32 [questions, cells] for rows of one question each, of one grid."""
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), bfloat16(language):
         tapped, _ = hidden_states(language, packed, layers=rpn.config.tap_layer)
     logits: Tensor = rpn(tapped.float(), packed.positions, packed.ends[:, 1])
     return logits[:, packed.image_mask[0]]

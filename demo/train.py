@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from demo.architecture import MODEL_DIR, build_model, save_model
+from demo.device import training_device
 from demo.language_stage import LanguageRecipe, train_language
 from demo.rpn_stage import RpnRecipe, train_rpn
 from demo.vision_stage import normalise_features, train_vision
@@ -41,6 +42,7 @@ SMOKE = Recipe(
 
 def train(recipe: Recipe, runs: Path, out: Path) -> None:
     """Runs what is left of the recipe and writes the model folder to `out`."""
+    torch.set_default_device(training_device())
     model = build_model(recipe.seed)
     train_vision(model, runs, recipe.vision_steps)
     normalise_features(model.model.visual)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from demo.architecture import HIDDEN, VISION_HIDDEN
 from demo.background import in_background
+from demo.device import bfloat16, device_of
 from demo.pages import render_page
 from demo.sheets import render_sheet
 from demo.stage import Optimizers, Stage
@@ -92,8 +93,8 @@ def train_vision(model: Any, folder: Path, steps: int) -> None:
         batches = in_background(_batches, VISION_SEED + 1000 * stage.done)
 
         def step(number: int) -> dict[str, float]:
-            batch = _tensors(next(batches))
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            batch = _tensors(next(batches), device_of(tower))
+            with bfloat16(tower):
                 loss, numbers = heads.loss(*vision_features(tower, batch[0]), batch)
             loss.backward()
             optimizers.step(number / steps)
@@ -108,7 +109,7 @@ def normalise_features(tower: Any) -> None:
     """Gives visual tokens mean 0 and spread FEATURE_STD by changing the merger's last layer."""
     views = [base_view(render_page(VISION_SEED - 1, i)) for i in range(64)]
     square = [v.pixels for v in views if v.grid == (8, 8)]
-    _, tokens = vision_features(tower, torch.from_numpy(np.stack(square)))
+    _, tokens = vision_features(tower, torch.from_numpy(np.stack(square)).to(device_of(tower)))
     last = tower.merger.mlp[-1]
     mean = tokens.flatten(0, 1).mean(0)
     factor = FEATURE_STD / (tokens - mean).std()
@@ -116,8 +117,8 @@ def normalise_features(tower: Any) -> None:
     last.bias.sub_(mean).mul_(factor)
 
 
-def _tensors(arrays: tuple[np.ndarray[Any, Any], ...]) -> Batch:
-    pixels, cells, patches = (torch.from_numpy(a) for a in arrays)
+def _tensors(arrays: tuple[np.ndarray[Any, Any], ...], device: torch.device) -> Batch:
+    pixels, cells, patches = (torch.from_numpy(a).to(device) for a in arrays)
     return pixels, cells, patches
 
 
