@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from tests.conftest import Endpoint
 from tests.playground.watch import Watch
@@ -25,8 +32,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-DESKTOP = {"width": 1280, "height": 800}
-PATIENCE_MS = 60_000
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
+PATIENCE_MS = 180_000
 """An answer may take long on a busy machine; nothing is asserted about how long."""
 
 
@@ -35,7 +42,10 @@ async def browser() -> AsyncIterator[Browser]:
     if not CHROMIUM.exists():
         pytest.fail(f"no {CHROMIUM}: apt-get install chromium (requirements/system.txt)")
     async with async_playwright() as driver:
-        chromium = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        expect.set_options(timeout=PATIENCE_MS)
+        chromium = await driver.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE_MS
+        )
         yield chromium
         await chromium.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,9 +116,10 @@ async def test_both_answers_grow_as_they_stream(page: Page) -> None:
         assert len(set(lengths) - {0}) > 1, f"{last} came in one piece: {grown}"
 
 
-async def test_a_picture_can_be_chosen_or_pasted(page: Page) -> None:
-    file = {"name": "chosen.png", "mimeType": "image/png", "buffer": page_file()}
-    await page.set_input_files("#file", file)
+async def test_a_picture_can_be_chosen_or_pasted(page: Page, tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen.png"
+    chosen.write_bytes(page_file())
+    await page.set_input_files("#file", chosen)
     await expect(page.locator("#stage img")).to_have_attribute("alt", "Your picture chosen.png")
     await page.evaluate(
         """(data) => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.playground.conftest import PATIENCE_MS
 from tests.playground.moves import ask, ask_directly, drag, drawn_box, drop_picture, said
@@ -69,7 +69,7 @@ async def test_keys_place_move_and_size_the_box(page: Page, watch: Watch) -> Non
 async def test_a_finger_draws_once_told_to_and_scrolls_otherwise(
     browser: Browser, watch: Watch
 ) -> None:
-    phone = {"width": 390, "height": 844}
+    phone: ViewportSize = {"width": 390, "height": 844}
     async with await browser.new_context(viewport=phone, has_touch=True) as context:
         context.set_default_timeout(PATIENCE_MS)
         context.on("console", watch.console)

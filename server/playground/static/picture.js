@@ -24,7 +24,7 @@ export async function openPicture(file, name, page = null) {
     await image.decode();
   } catch {
     closePicture({ image });
-    throw new Failure(`${name} is not a picture that can be shown: PNG, JPEG, WebP or GIF, please.`);
+    throw new Failure(`${name} is not a picture that can be shown: PNG, JPEG, WebP, GIF or BMP.`);
   }
   const size = [image.naturalWidth, image.naturalHeight];
   return { name, page, image, size, url: await dataUrl(file) };
