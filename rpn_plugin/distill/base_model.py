@@ -119,6 +119,8 @@ class BaseModel:
                 name, dtype=dtype, attn_implementation={"text_config": NAME}
             )
             processor = AutoProcessor.from_pretrained(name)
+            if processor.tokenizer.pad_token is None:  # any will do: padding is cut off again
+                processor.tokenizer.pad_token = processor.tokenizer.convert_ids_to_tokens(0)
         except (OSError, ValueError) as error:
             raise DataError(f"cannot load the model {name}: {error}") from error
         view = partial(_shown, show, tokens, family.image)

@@ -6,10 +6,12 @@ The shipped model (Qwen2.5-VL), and tiny random models of the other families.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +23,7 @@ from rpn_plugin.distill.base_model import BaseModel, Prompts
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
+from rpn_plugin.families import llava
 from server.distill import show
 from server.launch import SHIPPED_MODEL
 from tests.engine.tiny_models import save_llava, save_qwen3_vl
@@ -33,8 +36,18 @@ def save_shipped(folder: Path) -> None:
     folder.symlink_to(SHIPPED_MODEL)
 
 
+def save_tiny_qwen3_vl(folder: Path) -> None:
+    save_qwen3_vl(folder)
+    shutil.copy(SHIPPED_MODEL / "chat_template.jinja", folder)  # Qwen's
+
+
+def save_tiny_llava(folder: Path) -> None:
+    save_llava(folder)
+    shutil.copy(Path(llava.__file__).with_name("llava_v1.jinja"), folder / "chat_template.jinja")
+
+
 SAVE: dict[str, Callable[[Path], None]] = {
-    "qwen2_5_vl": save_shipped, "qwen3_vl": save_qwen3_vl, "llava": save_llava,
+    "qwen2_5_vl": save_shipped, "qwen3_vl": save_tiny_qwen3_vl, "llava": save_tiny_llava,
 }  # fmt: skip
 
 
@@ -57,7 +70,10 @@ def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def pictures() -> list[Image.Image]:
-    return [Image.effect_noise(size, 90).convert("RGB") for size in ((400, 300), (260, 520))]
+    """The same two every time."""
+    random = np.random.default_rng(0)
+    shapes = ((300, 400, 3), (520, 260, 3))
+    return [Image.fromarray(random.integers(0, 256, s, dtype=np.uint8)) for s in shapes]
 
 
 def prompts(base: BaseModel) -> Prompts:
@@ -93,14 +109,23 @@ def test_states_and_grids(kind: Kind) -> None:
     chats = prompts(base)
     for (rows, cols), cells in zip(chats.grids, chats.cells(), strict=True):
         assert rows * cols == int((cells >= 0).sum())
+    entering: list[torch.Tensor] = []  # what the layer after the tap gets, as the engine taps it
+
+    def catch(
+        _: object, positional: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]
+    ) -> None:
+        entering.append(positional[0] if positional else named["hidden_states"])
+
+    hook = base.layers[2].register_forward_pre_hook(catch, with_kwargs=True)
     with torch.inference_mode():
-        whole = base.model(**chats.padded(), output_hidden_states=True).hidden_states[2]
+        base.model(**chats.padded())
+    hook.remove()
     base.keep_layers(2)
     tapped = base.tapped(chats)
     assert tapped.query_index.tolist() == [length - 1 for length in chats.lengths]
     assert tapped.positions.shape == (3, *tapped.hidden.shape[:2])
     for place, length in enumerate(chats.lengths):
-        found, expected = tapped.hidden[place, :length], whole[place, :length]
+        found, expected = tapped.hidden[place, :length], entering[0][place, :length]
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 

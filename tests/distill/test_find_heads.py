@@ -1,0 +1,87 @@
+"""Heads found without boxes look at what is asked for; the sweep prefers what is cheap to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rpn_plugin.distill.base_model import BaseModel
+from rpn_plugin.distill.chats import chats_of
+from rpn_plugin.distill.find_heads import HeadScores, score_heads
+from rpn_plugin.distill.formats import read_samples
+from rpn_plugin.distill.progress import Log
+from rpn_plugin.distill.samples import Sample
+from rpn_plugin.distill.settings import DistillSettings
+from rpn_plugin.distill.sweep import Tried, choose, table, tap_layers
+from server.distill import show
+from server.launch import SHIPPED_MODEL
+
+CALIBRATION = 12
+
+
+def peak_is_on_the_thing(sample: Sample, cells: torch.Tensor) -> bool:
+    """Whether the middle of the strongest cell [rows, cols] lies in or beside the true box."""
+    assert sample.box is not None
+    rows, cols = cells.shape
+    width, height = sample.picture().size
+    row, col = divmod(int(cells.argmax()), cols)
+    x, y = (col + 0.5) * width / cols, (row + 0.5) * height / rows
+    x0, y0, x1, y1 = sample.box
+    room_x, room_y = width / cols / 2, height / rows / 2
+    return x0 - room_x <= x <= x1 + room_x and y0 - room_y <= y <= y1 + room_y
+
+
+def test_heads_of_the_shipped_model_look_at_what_is_asked_for(pages: Path, tmp_path: Path) -> None:
+    samples = read_samples(pages)[0]
+    base = BaseModel.load(SHIPPED_MODEL, show, 64, device=torch.device("cpu"), dtype=torch.float32)
+    settings = DistillSettings(calibration=CALIBRATION, label_batch=12, max_new_tokens=3)
+    scores = score_heads(base, samples, settings, Log(tmp_path / "log", speaks=False))
+    rows = max(scores, key=lambda kind: scores[kind].follows(settings.head_count))
+    heads = scores[rows].best(settings.head_count)
+
+    (chats,) = chats_of(base, samples, [range(len(samples))], 1, [])
+    answers = base.answers(chats.prompts, 3)
+    maps = base.attention(chats.prompts, answers, rows, heads)
+    hits = [
+        peak_is_on_the_thing(sample, seen[: grid[0] * grid[1]].reshape(grid))
+        for layer in heads
+        for head in range(len(heads[layer]))
+        for sample, seen, grid in zip(
+            samples, maps[layer][:, head], chats.prompts.grids, strict=True
+        )
+    ]
+    assert np.mean(hits) > 0.7  # a head of layer 0 or 5 points right in about one of ten
+
+
+def test_only_heads_nearly_as_good_as_the_best_are_taken() -> None:
+    follows = torch.tensor([[0.1, 0.8], [0.6, 0.5]])
+    scores = HeadScores(reworded=follows, mirrored=follows, other=torch.zeros(2, 2))
+    assert scores.ranked() == [(0, 1), (1, 0), (1, 1), (0, 0)]
+    assert scores.best(4) == {0: (1,), 1: (0,)}
+    assert scores.best(1) == {0: (1,)}
+
+
+def test_a_head_that_never_moves_scores_nothing() -> None:
+    always = torch.ones(1, 1)
+    assert HeadScores(reworded=always, mirrored=always, other=always).score.item() == 0
+
+
+def tried(tap_layer: int, depth: int, loss: float) -> Tried:
+    return Tried(tap_layer, depth, loss, 0.9, 0.1, 0.95, 0.2, None)
+
+
+def test_the_shallowest_then_earliest_of_equals_is_chosen() -> None:
+    rows = [tried(2, 3, 0.100), tried(4, 2, 0.101), tried(3, 2, 0.1015), tried(1, 1, 0.2)]
+    best = choose(rows)
+    assert best == rows[2]
+    lines = table(rows, best).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert [line for line in lines if "chosen" in line] == [lines[4]]
+    assert lines[4].startswith("| 3 | 2 |")
+
+
+def test_tap_layers_of_large_and_small_models() -> None:
+    assert tap_layers(28) == (4, 8, 12, 16, 20)
+    assert tap_layers(6) == (1, 2, 3, 4)
