@@ -31,7 +31,6 @@ from demo.architecture import MODEL_DIR
 from demo.pages import BASE_TOKENS, write_pages
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import chats_of, chunks
-from rpn_plugin.distill.find_heads import score_heads
 from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, states_of
 from rpn_plugin.distill.formats import read_samples
 from rpn_plugin.distill.heads import Heads, all_heads, grouped, middle_heads, show_heads
@@ -44,12 +43,13 @@ from rpn_plugin.distill.read_attention import answers_of
 from rpn_plugin.distill.samples import Sample
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.shards import Shards, write_json
+from rpn_plugin.distill.source import choose_source
 from server.distill import show
 
 STUDY_SEED = 606
 """Pages of no other part of the demo."""
 
-HELD_OUT = 200
+HELD_OUT = 150
 QUESTIONS = (300, 1000, 3000, 10000)
 AREA = 1 / 7
 """Arms are compared at regions of the same mean size: about that of the shipped RPN."""
@@ -57,10 +57,10 @@ AREA = 1 / 7
 # The shipped RPN's shape. Small data is passed over often enough for every arm to come to rest.
 SETTINGS = DistillSettings(
     tap_layer=1, depth=2, base_tokens=BASE_TOKENS, crop_tokens=BASE_TOKENS, max_new_tokens=4,
-    batch=64, micro_batch=64, label_batch=16, lr=1e-3, calibration=128, cache_states=True,
+    batch=64, micro_batch=64, label_batch=16, lr=1e-3, calibration=64, cache_states=True,
     checkpoint_seconds=60,
 )  # fmt: skip
-STEPS = 300
+STEPS = 100
 
 DemoLabels = LabelOptions(relative_peak=True, foreground=0.3)
 """The options that the shipped RPN's labels are nearest to."""
@@ -118,14 +118,16 @@ class Study:
     @cached_property
     def found(self) -> tuple[Heads, str]:
         """Heads and rows that `--heads auto` chooses."""
-        scores = score_heads(self.base, self.samples, SETTINGS, self.log)
-        rows = max(scores, key=lambda r: scores[r].follows(SETTINGS.head_count))
-        return scores[rows].best(SETTINGS.head_count), rows
+        source = choose_source(
+            self.base, self.samples, SETTINGS, self.made_with, self.folder / "heads.json",
+            self._alone, self.log,
+        )  # fmt: skip
+        return source.grounding, source.queries
 
     @cached_property
     def maps(self) -> dict[str, list[Tensor]]:
         """By rows of attention, for every page float16 [layers, heads, rows, cols]."""
-        pieces = chunks(range(len(self.samples)), 200)
+        pieces = chunks(range(len(self.samples)), 50)
         shards = Shards(self.folder / "maps", len(pieces), self.made_with)
         bar = self.log.bar("maps of all heads", len(self.samples))
         for number in shards.missing():
@@ -248,10 +250,9 @@ def head_arms(study: Study) -> Iterator[Arm]:
     """Automatic, middle, every layer, and an oracle's three heads."""
     heads, rows = study.found
     yield Arm("automatic", heads, rows)
-    yield Arm("middle third", middle_heads(study.layers, study.heads), rows)
-    yield Arm("middle third, answer rows", middle_heads(study.layers, study.heads), "decode")
-    for layer in range(study.layers):
+    for layer in (1, 2, 0, *range(3, study.layers)):
         yield Arm(f"layer {layer}", {layer: tuple(range(study.heads))}, rows)
+    yield Arm("middle third", middle_heads(study.layers, study.heads), rows)
     yield Arm("oracle, 3 heads", study.best_heads(rows, 3), rows)
 
 
