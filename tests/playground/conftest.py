@@ -52,8 +52,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A browser of its own for one test: no storage, no clipboard of another's."""
-    async with await browser.new_context(viewport=DESKTOP, color_scheme="light") as context:
+    """A browser of its own for one test: no storage, no clipboard of another's, nothing moving."""
+    async with await browser.new_context(viewport=DESKTOP, reduced_motion="reduce") as context:
         context.set_default_timeout(PATIENCE_MS)
         yield context
 

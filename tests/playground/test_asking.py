@@ -96,24 +96,45 @@ async def test_the_slider_fades_the_heat_map(page: Page) -> None:
     await expect(page.locator("#heat")).to_have_css("opacity", "1")
 
 
-async def test_both_answers_grow_as_they_stream(page: Page) -> None:
+async def test_both_answers_stream_at_the_same_time(page: Page, watch: Watch) -> None:
     await page.evaluate(
         """() => {
-            window.seen = {};
-            for (const card of document.querySelectorAll(".card")) {
-                const texts = (window.seen[card.id] = []);
-                const note = () => texts.push(card.querySelector(".said").textContent);
-                new MutationObserver(note).observe(card.querySelector(".said"), {childList: true});
-            }
+            window.states = [];
+            const note = ({target, oldValue}) => window.states.push(`${target.id} ${oldValue}`);
+            const observer = new MutationObserver((records) => records.forEach(note));
+            for (const card of document.querySelectorAll(".card"))
+                observer.observe(card, {attributeFilter: ["data-state"], attributeOldValue: true});
         }"""
     )
     await ask(page)
-    for card in ("plain", "zoomed"):
-        last = await said(page, card)
-        grown = await page.evaluate("card => window.seen[card]", card)
-        lengths = [len(text.strip()) for text in grown]
-        assert lengths == sorted(lengths)
-        assert len(set(lengths) - {0}) > 1, f"{last} came in one piece: {grown}"
+    left = await page.evaluate("window.states")  # the states the cards left, in order
+    first_word = min(left.index(f"{card} waiting") for card in ("plain", "zoomed"))
+    assert {"plain idle", "zoomed idle"} <= set(left[:first_word])
+    assert {"plain streaming", "zoomed streaming"} <= set(left)
+    assert all(chat["stream"] for chat in watch.chats)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+async def test_events_are_whole_wherever_the_network_cuts_them(page: Page, size: int) -> None:
+    events = await page.evaluate(
+        """async (size) => {
+            const text = 'data: {"é": 1}\\n\\n: ping\\n\\ndata: two\\r\\n\\r\\ndata: [DONE]\\n\\n';
+            const bytes = new TextEncoder().encode(text);
+            const body = new ReadableStream({
+                start(stream) {
+                    for (let at = 0; at < bytes.length; at += size)
+                        stream.enqueue(bytes.slice(at, at + size));
+                    stream.close();
+                },
+            });
+            const { serverSentEvents } = await import("/playground/events.js");
+            const events = [];
+            for await (const event of serverSentEvents(body)) events.push(event);
+            return events;
+        }""",
+        size,
+    )
+    assert events == ['{"é": 1}', "two", "[DONE]"]
 
 
 async def test_a_picture_can_be_chosen_or_pasted(page: Page, tmp_path: Path) -> None:
