@@ -78,8 +78,8 @@ async def ask_all(
     answered: Callable[[Answered], None],
 ) -> list[Answered]:
     """Asks all `questions` under one condition; each answer is appended to `path`."""
-    # Of its own, or prompts cached for one condition would speed up the next.
-    session = f"{condition.name}-{time.time_ns():x}"
+    # The cache salt, of its own: prompts cached for one condition would speed up the next.
+    session = f"{condition.name.replace('@', '-')}-{time.time_ns():x}"
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     limits = httpx.Limits(max_connections=endpoint.in_flight)
     waiting = iter(questions)
