@@ -32,9 +32,9 @@ _TOWER = "vision_tower."
 # transformers 5 saves the tower's weights without the name of its one part.
 _TOWER_AS_VLLM_HAS_IT = WeightsMapper(
     orig_to_new_regex={
-        re.compile(r"^(model\.)?vision_tower\.(?=embeddings|encoder|(pre|post)_?layr?norm)"): (
-            "vision_tower.vision_model."
-        )
+        re.compile(
+            r"^(model\.)?vision_tower\.(?=embeddings|encoder|pre_layrnorm|post_layernorm)"
+        ): "vision_tower.vision_model."
     }
 )
 _RELEASED = _TOWER_AS_VLLM_HAS_IT | WeightsMapper(

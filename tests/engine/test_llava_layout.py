@@ -65,7 +65,7 @@ def test_of_a_whole_clip_only_the_vision_model_is_taken() -> None:
 @pytest.mark.parametrize("published", [True, False])
 def test_towers_as_transformers_5_saves_them(published: bool) -> None:
     prefix = "" if published else "model."
-    parts = ("embeddings.class_embedding", "pre_layrnorm.bias", "encoder.layers.0.mlp.fc1.bias")
+    parts = ("embeddings.x", "pre_layrnorm.bias", "post_layernorm.weight", "encoder.layers.0.x")
     assert names(*(f"{prefix}vision_tower.{part}" for part in parts), published=published) == [
         f"vision_tower.vision_model.{part}" for part in parts
     ]
