@@ -1,0 +1,116 @@
+"""Where the API process's time goes under large pictures: `python -m loadtests.front_end PID`.
+
+Sends rounds of 32 pictures of 12 megapixels at once to a server on this machine while py-spy
+samples its API process (PID: the one `sdrpn serve` became), and prints the share of samples by what
+the innermost known frame was doing. A picture is decoded once; that line is the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import subprocess
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+SIZE = (4000, 3000)
+AT_ONCE = 32
+KINDS = {
+    "decoding pictures (once each)": ("decode (server/pictures.py", "_rgb (server/pictures.py"),
+    "scaling base views": ("base_view (server/viewing.py",),
+    "cutting and scaling crops": ("crop_view (server/viewing.py",),
+    "base64": ("read_data_url (server/media/sources.py",),
+    "headers and hashing files": ("open_picture (server/pictures.py",),
+    "reading and checking JSON": ("get_request_handler", "request_body_to_args", "json (starlette"),
+    "vLLM's processor and renderer": ("vllm/renderers", "vllm/multimodal", "transformers/"),
+    "talking to the engine": ("vllm/v1/",),
+    "HTTP (uvicorn, our guards)": ("uvicorn/", "server/guard", "httptools"),
+}
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("pid", type=int)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        stacks = Path(folder) / "stacks.txt"
+        command = [
+            "py-spy",
+            "record",
+            "--pid",
+            str(options.pid),
+            "--format",
+            "raw",
+            "--rate",
+            "200",
+        ]
+        command += ["--duration", "unlimited", "--output", str(stacks)]
+        sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            answers = _send(options.url, options.rounds)
+        finally:
+            sampling.send_signal(2)  # SIGINT: write what was sampled
+            sampling.wait()
+        shares = _shares(stacks.read_text().splitlines())
+    print(f"{len(answers)} requests, {AT_ONCE} at once, {SIZE[0]}x{SIZE[1]} JPEG; all answered")
+    for kind, share in shares.most_common():
+        print(f"{share:7.1%}  {kind}")
+
+
+def _send(url: str, rounds: int) -> list[int]:
+    pictures = [_picture(seed) for seed in range(AT_ONCE)]
+    with httpx.Client(base_url=url, timeout=600) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+        model = client.get("/v1/models").raise_for_status().json()["data"][0]["id"]
+
+        def ask(picture: str) -> int:
+            content = [
+                {"type": "image_url", "image_url": {"url": picture}},
+                {"type": "text", "text": "What is the code on the red tag?"},
+            ]
+            body = {
+                "model": model,
+                "messages": [{"role": "user", "content": content}],
+                "max_tokens": 4,
+            }
+            return client.post("/v1/chat/completions", json=body).raise_for_status().status_code
+
+        return [status for _ in range(rounds) for status in pool.map(ask, pictures)]
+
+
+def _picture(seed: int) -> str:
+    small = np.random.default_rng(seed).integers(0, 256, (375, 500, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(small).resize(SIZE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _shares(stacks: list[str]) -> Counter[str]:
+    """The share of samples of each kind; py-spy samples threads that are running, not waiting."""
+    counts: Counter[str] = Counter()
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        counts[_kind(stack.split(";"))] += int(count)
+    total = sum(counts.values())
+    return Counter({kind: count / total for kind, count in counts.items()})
+
+
+def _kind(frames: list[str]) -> str:
+    for frame in reversed(frames):
+        for kind, marks in KINDS.items():
+            if any(mark in frame for mark in marks):
+                return kind
+    return "other"
+
+
+if __name__ == "__main__":
+    main()
