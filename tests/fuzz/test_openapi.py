@@ -13,7 +13,7 @@ from tests.conftest import Endpoint
 
 @pytest.fixture(scope="module")
 def document(endpoint: Endpoint) -> schemathesis.BaseSchema:
-    return schemathesis.openapi.from_url(f"{endpoint.url}/openapi.json")
+    return schemathesis.openapi.from_url(f"{endpoint.url}/openapi.json", timeout=120)
 
 
 schema = schemathesis.pytest.from_fixture("document")

@@ -107,6 +107,7 @@ TOOL = {
     "function": {
         "name": "look_up",
         "description": "What a code stands for.",
+        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"code": {"enum": ["11", "22"]}},
@@ -123,7 +124,7 @@ def test_a_tool_is_called_with_what_the_zoom_showed(
 ) -> None:
     choice = {"type": "function", "function": {"name": "look_up"}}
     answer = ask(
-        client, roi, max_tokens=60, tools=[TOOL], tool_choice=choice, logit_bias=no_whitespace
+        client, roi, max_tokens=120, tools=[TOOL], tool_choice=choice, logit_bias=no_whitespace
     )
     (call,) = answer.choices[0].message.tool_calls
     assert call.function.name == "look_up"
