@@ -31,8 +31,8 @@ SEED = 3_000_017
 CANDIDATES = 120
 PAGES = 4
 FOLDER = Path(__file__).resolve().parents[1] / "server" / "playground" / "static" / "pages"
-STRICTER, LAXER = 0.35, 0.1
-"""Thresholds either side of the RPN's own."""
+STRICTER, LAXER = 0.45, 0.15
+"""Thresholds either side of the RPN's own, 0.3."""
 
 
 @dataclass(frozen=True)
