@@ -84,17 +84,20 @@ def serve(arguments: Sequence[str]) -> int:
         print(f"sdrpn serve: {error}", file=sys.stderr)
         return 2
     if options.print:
-        added = {
-            name: value
-            for name, value in planned.environment.items()
-            if os.environ.get(name) != value
-        }
-        print(
-            " ".join([*(f"{k}={v}" for k, v in added.items()), shlex.join(planned.plain_command)])
-        )
+        print(_shown(planned))
         return 0
     launch.run(planned)
     return 0  # not reached: the process has become the server
+
+
+def _shown(planned: launch.Launch) -> str:
+    """The command line for a shell, with what it needs in the environment; keys are left out."""
+    added = [
+        f"{name}={'...' if name == flags.KEY_VARIABLE else shlex.quote(value)}"
+        for name, value in planned.environment.items()
+        if os.environ.get(name) != value
+    ]
+    return " ".join([*added, shlex.join(planned.plain_command)])
 
 
 if __name__ == "__main__":

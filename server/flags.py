@@ -9,6 +9,8 @@ from pydantic.fields import FieldInfo
 
 from server.settings import PREFIX, Settings
 
+KEY_VARIABLE = f"{PREFIX}API_KEY"
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every setting; one that is not given leaves its variable as it is."""

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    DirectoryPath,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 
 PREFIX = "SDRPN_"
 
@@ -31,6 +39,9 @@ def _listed(value: Any) -> Any:
 _Listed = BeforeValidator(_listed)
 
 
+_Domain = Annotated[str, StringConstraints(to_lower=True, pattern=r"^\.?[\w-]+(\.[\w-]+)*(:\d+)?$")]
+
+
 class Settings(BaseModel):
     """The settings of one server process."""
 
@@ -40,7 +51,7 @@ class Settings(BaseModel):
         default="on",
         description="whether chats with a picture that say nothing of `roi` are zoomed",
     )
-    media_domains: Annotated[tuple[str, ...], _Listed] = Field(
+    media_domains: Annotated[tuple[_Domain, ...], _Listed] = Field(
         default=(),
         description="hosts pictures may be fetched from, comma-separated; `.example.com` takes in "
         "its subdomains, `example.com:8443` another port than 80 and 443",
@@ -48,7 +59,7 @@ class Settings(BaseModel):
     media_any_public: bool = Field(
         default=False, description="fetch pictures from any host with public addresses"
     )
-    media_folder: Path | None = Field(
+    media_folder: DirectoryPath | None = Field(
         default=None, description="folder that `file:` URLs may name pictures in"
     )
     max_inflight: int = Field(
