@@ -22,6 +22,7 @@ from PIL import Image
 
 SIZE = (4000, 3000)
 AT_ONCE = 32
+LEAST = 0.005
 KINDS = {
     "decoding pictures (once each)": ("decode (server/pictures.py", "_rgb (server/pictures.py"),
     "scaling base views": ("base_view (server/viewing.py",),
@@ -31,8 +32,11 @@ KINDS = {
     "reading and checking JSON": ("get_request_handler", "request_body_to_args", "json (starlette"),
     "vLLM's processor and renderer": ("vllm/renderers", "vllm/multimodal", "transformers/"),
     "talking to the engine": ("vllm/v1/",),
+    "the event loop itself": ("Runner.run (asyncio",),
     "HTTP (uvicorn, our guards)": ("uvicorn/", "server/guard", "httptools"),
 }
+WAITING = ("_worker (concurrent/futures", "GarbageCollectorThread.run")
+"""Innermost frames of threads that wait where py-spy cannot see that they do."""
 
 
 def main() -> None:
@@ -64,7 +68,8 @@ def main() -> None:
         shares = _shares(stacks.read_text().splitlines())
     print(f"{len(answers)} requests, {AT_ONCE} at once, {SIZE[0]}x{SIZE[1]} JPEG; all answered")
     for kind, share in shares.most_common():
-        print(f"{share:7.1%}  {kind}")
+        if share >= LEAST:
+            print(f"{share:7.1%}  {kind}")
 
 
 def _send(url: str, rounds: int) -> list[int]:
@@ -99,17 +104,20 @@ def _shares(stacks: list[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        counts[_kind(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if frames[-1].startswith(WAITING):
+            continue
+        counts[_kind(frames) or f"other: {frames[-1]}"] += int(count)
     total = sum(counts.values())
     return Counter({kind: count / total for kind, count in counts.items()})
 
 
-def _kind(frames: list[str]) -> str:
+def _kind(frames: list[str]) -> str | None:
     for frame in reversed(frames):
         for kind, marks in KINDS.items():
             if any(mark in frame for mark in marks):
                 return kind
-    return "other"
+    return None
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ would fetch or unpack it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.errors import BadPicture, RequestError
@@ -40,7 +40,7 @@ class PicturePart:
 
     message: int
     part: int
-    url: str
+    url: str = field(hash=False)  # megabytes of data: URL, on the event loop
 
 
 def plain_messages(messages: Sequence[Any]) -> list[Any]:
