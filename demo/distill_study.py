@@ -165,6 +165,11 @@ class Study:
         best = hits.flatten().argsort(descending=True, stable=True)[:count].tolist()
         return grouped([divmod(place, self.heads) for place in best])
 
+    def untrained(self, arm: Arm) -> Outcome:
+        """What the labels of one arm are, without an RPN that learns them."""
+        labelled = self._labels(arm)
+        return self._outcome(arm, labelled, labelled, Measured(0, 0.0, 0.0, ()))
+
     def run(self, arm: Arm) -> Outcome:
         """Trains and measures one arm, unless that was done before."""
         path = self.folder / "arms" / f"{arm.name}.json"
@@ -230,6 +235,8 @@ class Study:
 def at_area(measured: Measured, what: str) -> float:
     """A share at the threshold whose regions are as large as AREA of the picture."""
     rows = sorted(measured.thresholds, key=lambda row: row.area)
+    if not rows:
+        return float("nan")
     return float(np.interp(AREA, [r.area for r in rows], [getattr(r, what) or 0.0 for r in rows]))
 
 
@@ -304,9 +311,11 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=600, help="pages besides those held out")
     parser.add_argument("--model", type=Path, default=MODEL_DIR)
     parser.add_argument("--runs", type=Path, default=Path("runs/distill-study"))
+    parser.add_argument("--untrained", action="store_true", help="labels only, no RPNs")
     options = parser.parse_args()
     study = Study(options.runs, options.questions, options.model)
-    outcomes = [study.run(arm) for arm in STUDIES[options.study](study)]
+    measure = study.untrained if options.untrained else study.run
+    outcomes = [measure(arm) for arm in STUDIES[options.study](study)]
     (study.folder / f"{options.study}.md").write_text(table(outcomes), encoding="utf-8")
     print(table(outcomes), end="")
 
