@@ -3,7 +3,7 @@
 Of the pages of a seed of their own, those that show what sdrpn is for with room to spare: the code
 asked for is lost in the base view and answered wrong from it, and answered right with zoom; right
 also at a stricter and a laxer threshold and from the true box, and the region covers the whole
-thing. Among these, those with the surest answers: the least probability of any of its tokens. The
+thing. Of those with sure answers (by the least probability of any token), the fullest pages. The
 asked colours all differ. To be run again when the shipped weights change; tests/playground checks
 that the pages still hold what they promise.
 """
@@ -31,6 +31,7 @@ SEED = 3_000_017
 CANDIDATES = 120
 PAGES = 4
 FOLDER = Path(__file__).resolve().parents[1] / "server" / "playground" / "static" / "pages"
+SURE = 0.99
 STRICTER, LAXER = 0.45, 0.15
 """Thresholds either side of the RPN's own, 0.3."""
 
@@ -66,13 +67,13 @@ def candidates(url: str, seed: int, count: int) -> Iterator[Candidate]:
         others = [{"threshold": STRICTER}, {"threshold": LAXER}, {"boxes": [list(asked.box)]}]
         if any(_said(a) != asked.code for a in [zoomed, *map(answer, others)]):
             continue
-        if _covers(zoomed.roi["regions"], asked.box):
+        if _covers(zoomed.roi["regions"], asked.box) and _sureness(zoomed) >= SURE:
             yield Candidate(page, png, question, _sureness(zoomed))
 
 
 def choose(found: list[Candidate], pages: int) -> list[Candidate]:
-    """The surest `pages` candidates, each kind of page in turn, no colour asked for twice."""
-    ranked = sorted(found, key=lambda candidate: -candidate.sureness)
+    """The fullest `pages` candidates, each kind of page in turn, no colour asked for twice."""
+    ranked = sorted(found, key=lambda candidate: (-len(candidate.page.things), -candidate.sureness))
     chosen: list[Candidate] = []
     colours: set[str] = set()
     for turn in range(pages):
