@@ -26,88 +26,106 @@ class DistillSettings(BaseModel):
 
     # The RPN and the views it is made for.
     tap_layer: int | None = Field(
-        None, ge=1, description="layers of the model before the RPN (B); default: 4/7 of them"
+        default=None,
+        ge=1,
+        description="layers of the model before the RPN (B); default: 4/7 of them",
     )
-    depth: int = Field(3, ge=1, description="layers of the RPN (R)")
+    depth: int = Field(default=3, ge=1, description="layers of the RPN (R)")
     auto: bool = Field(
-        False, description="choose tap layer and depth by trying a few; --tap-layer fixes the one"
+        default=False,
+        description="choose tap layer and depth by trying a few; --tap-layer fixes the one",
     )
-    sweep_samples: int = Field(1000, ge=1, description="questions that --auto trains on, each try")
-    base_tokens: int = Field(576, ge=4, description="visual tokens of the base view")
-    crop_tokens: int = Field(576, ge=4, description="visual tokens of a crop, when served")
+    sweep_samples: int = Field(
+        default=1000, ge=1, description="questions that --auto trains on, each try"
+    )
+    base_tokens: int = Field(default=576, ge=4, description="visual tokens of the base view")
+    crop_tokens: int = Field(default=576, ge=4, description="visual tokens of a crop, when served")
     threshold: float | None = Field(
-        None, gt=0, lt=1, description="serving threshold; default: chosen on held-out questions"
+        default=None,
+        gt=0,
+        lt=1,
+        description="serving threshold; default: chosen on held-out questions",
     )
 
     # The data.
     images: Path | None = Field(
-        None, description="folder that relative picture paths start from; default: DATA's own"
+        default=None,
+        description="folder that relative picture paths start from; default: DATA's own",
     )
-    split: str = Field("train", description="split of a `datasets` folder")
-    max_samples: int | None = Field(None, ge=1, description="use only so many questions")
+    split: str = Field(default="train", description="split of a `datasets` folder")
+    max_samples: int | None = Field(default=None, ge=1, description="use only so many questions")
     max_bad_share: float = Field(
-        0.05, ge=0, le=1, description="stop if more than this share of rows is bad"
+        default=0.05, ge=0, le=1, description="stop if more than this share of rows is bad"
     )
     validation: int = Field(
-        200, ge=0, description="questions held out for measuring (at most a tenth of all)"
+        default=200, ge=0, description="questions held out for measuring (at most a tenth of all)"
     )
 
     # The labels.
     heads: str = Field(
-        "auto",
+        default="auto",
         description="attention heads to learn from: auto, middle (all heads of the middle third of "
         "the layers), or layers and heads as 16:1,7,17;19:17,20 (16:* for all of layer 16)",
     )
-    sink_heads: str = Field("", description="heads that show attention sinks, as 9:4,22")
-    head_count: int = Field(4, ge=1, description="most heads that auto chooses")
-    calibration: int = Field(128, ge=8, description="questions that auto looks at")
+    sink_heads: str = Field(default="", description="heads that show attention sinks, as 9:4,22")
+    head_count: int = Field(default=4, ge=1, description="most heads that auto chooses")
+    calibration: int = Field(default=128, ge=8, description="questions that auto looks at")
     response: Literal["generate", "answer", "none"] = Field(
-        "generate",
+        default="generate",
         description="whose attention is read: the model's own answer, the data's, or only the "
         "question's last token",
     )
     queries: Literal["auto", "decode", "both", "prefill"] = Field(
-        "auto",
+        default="auto",
         description="rows of attention: answer tokens (decode, as published), the question's last "
         "token (prefill) or both; auto chooses together with the heads, and is decode if those are "
         "named",
     )
-    max_new_tokens: int = Field(128, ge=1, description="longest answer that is generated")
+    max_new_tokens: int = Field(default=128, ge=1, description="longest answer that is generated")
     label_options: str = Field(
-        "",
+        default="",
         description="departures from the published labels, comma-separated: ignore_sinks, "
         "exact_padding, relative_peak",
     )
     foreground: float | None = Field(
-        None, gt=0, lt=1, description="share of the peak that is foreground; default: the family's"
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the peak that is foreground; default: the family's",
     )
 
     # Training.
-    epochs: float = Field(1.0, gt=0, description="passes over the questions")
-    batch: int = Field(128, ge=1, description="questions a step, over all processes")
-    lr: float = Field(1e-4, gt=0, description="AdamW's highest rate")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW")
-    beta2: float = Field(0.999, ge=0, lt=1, description="AdamW")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW")
-    warmup: float = Field(0.03, ge=0, lt=1, description="share of steps with a rising rate")
-    clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
-    seed: int = Field(0, description="decides the order of questions and which are held out")
+    epochs: float = Field(default=1.0, gt=0, description="passes over the questions")
+    batch: int = Field(default=128, ge=1, description="questions a step, over all processes")
+    lr: float = Field(default=1e-4, gt=0, description="AdamW's highest rate")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW")
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of steps with a rising rate")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
+    seed: int = Field(
+        default=0, description="decides the order of questions and which are held out"
+    )
 
     # Hardware: none of these decides what is learnt.
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where to compute")
     precision: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="of the model; the RPN's weights are float32 in training"
+        default="bfloat16", description="of the model; the RPN's weights are float32 in training"
     )
-    label_batch: int = Field(8, ge=1, description="questions labelled at once, a process")
-    micro_batch: int = Field(16, ge=1, description="questions trained on at once, a process")
-    shard: int = Field(256, ge=1, description="questions in a shard of labels")
-    workers: int = Field(2, ge=1, description="threads that load pictures ahead, a process")
+    label_batch: int = Field(default=8, ge=1, description="questions labelled at once, a process")
+    micro_batch: int = Field(
+        default=16, ge=1, description="questions trained on at once, a process"
+    )
+    shard: int = Field(default=256, ge=1, description="questions in a shard of labels")
+    workers: int = Field(default=2, ge=1, description="threads that load pictures ahead, a process")
     cache_states: bool = Field(
-        False,
+        default=False,
         description="keep the states the RPN reads on disk: faster from the second epoch on, at "
         "about 5 MB a question for a 7B model",
     )
-    checkpoint_seconds: float = Field(300, ge=0, description="time between training checkpoints")
+    checkpoint_seconds: float = Field(
+        default=300, ge=0, description="time between training checkpoints"
+    )
 
 
 LABEL_FIELDS = (
