@@ -70,7 +70,7 @@ class PageUser(HttpUser):
             COMPLETIONS, json=self.body(messages), name=name, catch_response=True
         ) as answer:
             if answer.status_code != 200:
-                answer.failure(f"{answer.status_code}: {answer.text[:200]}")
+                answer.failure(f"{answer.status_code}: {answer.error or answer.text[:200]}")
                 return ""
             text: str = answer.json()["choices"][0]["message"]["content"] or ""
             return text
@@ -158,7 +158,7 @@ class Streaming(PageUser):
             COMPLETIONS, json=body, name=name, stream=True, catch_response=True
         ) as answer:
             if answer.status_code != 200:
-                answer.failure(f"{answer.status_code}")
+                answer.failure(f"{answer.status_code}: {answer.error or answer.text[:200]}")
                 return
             first: float | None = None
             ended = False

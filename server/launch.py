@@ -52,8 +52,14 @@ _SHIPPED_DEFAULTS = {
     "--tool-call-parser": "hermes",
     "--mm-processor-cache-gb": "0.5",
 }
-# vLLM would set one more core aside for our connector, which runs in the worker itself.
-_ENVIRONMENT_DEFAULTS = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "1"}
+# vLLM would set one more core aside for our connector, which runs in the worker itself. It closes
+# idle connections after 5 s, and with that, now and then, on a request that is just arriving:
+# clients and proxies keep theirs for a minute.
+_ENVIRONMENT_DEFAULTS = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "1",
+    "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "75",
+}
 _SHIPPED_ENVIRONMENT_DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
 
 
