@@ -22,10 +22,15 @@ const run = new Run(stage, { busy: showBusy, tell });
 let pages = [];
 let picture = null;
 let opening = 0;
+let shown = Promise.resolve(); // kept once the picture chosen last is on the stage
 
-/** Shows the picture that `open()` loads, unless another one is asked for meanwhile. */
-async function show(open) {
-  const turn = ++opening;
+/** Shows the picture that `open()` loads, unless another one is chosen meanwhile. */
+function show(open) {
+  shown = load(open, ++opening);
+  return shown;
+}
+
+async function load(open, turn) {
   try {
     const opened = await open();
     if (turn !== opening) return closePicture(opened);
@@ -52,6 +57,7 @@ function showOwnPicture(file) {
 }
 
 async function ask() {
+  await shown; // who chooses a picture and asks at once means that picture
   const asked = example();
   if (!asked.picture) return tell("Choose a picture first.");
   if (!asked.question) {
