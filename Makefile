@@ -1,5 +1,5 @@
 # make serve        install into .venv, then serve the shipped model on 127.0.0.1:8000
-# make test         install, then formatter check, linter, strict type check and all tests
+# make test         install (Debian packages too), then formatter check, linter, strict type check and all tests
 # make demo-model   train the shipped model again from nothing (about two hours on two cores)
 # make demo-eval    measure the shipped model through a running endpoint, on pages it never saw
 # make lock         resolve the CPU environment afresh and write requirements/cpu.lock
@@ -13,12 +13,13 @@ VENV ?= .venv
 PORT ?= 8000
 RUN := $(VENV)/bin/python
 LOCK := requirements/cpu.lock
+SYSTEM := requirements/system.txt
 INSTALLED := $(VENV)/.installed
 # PyPI's torch is a CUDA build; the CPU build is on PyTorch's own index, unless pip finds it already.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help install serve test demo-model demo-eval lock clean
+.PHONY: help install serve system test demo-model demo-eval lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,7 +50,18 @@ $(INSTALLED): $(LOCK) pyproject.toml
 serve: $(INSTALLED)
 	@exec $(VENV)/bin/sdrpn serve --port $(PORT)
 
-test: $(INSTALLED)
+# Debian packages that only the tests need: installed where there is an apt-get to do it.
+system:
+	@missing=$$(grep -v '^#' $(SYSTEM) | while read -r p; do \
+	  dpkg-query -W -f '$${Status}' "$$p" 2>/dev/null | grep -q 'ok installed' || echo "$$p"; done); \
+	[ -n "$$missing" ] || exit 0; \
+	root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	echo "==> apt-get install" $$missing; \
+	{ $$root apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	  $$root apt-get -qq install --no-install-recommends -y $$missing >/dev/null; } \
+	  || echo "could not install" $$missing": the tests that need them will fail" >&2
+
+test: $(INSTALLED) system
 	@echo "==> ruff format --check"; $(RUN) -m ruff format --check .
 	@echo "==> ruff check"; $(RUN) -m ruff check .
 	@echo "==> mypy --strict"; $(RUN) -m mypy
