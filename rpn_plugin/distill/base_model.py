@@ -122,7 +122,8 @@ class BaseModel:
             if processor.tokenizer.pad_token is None:  # any will do: padding is cut off again
                 processor.tokenizer.pad_token = processor.tokenizer.convert_ids_to_tokens(0)
         except (OSError, ValueError) as error:
-            raise DataError(f"cannot load the model {name}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise DataError(f"cannot load the model {name}: {reason}") from error
         view = partial(_shown, show, tokens, family.image)
         return cls(model, processor, family, view, device)
 
