@@ -35,7 +35,7 @@ KINDS = {
     "the event loop itself": ("Runner.run (asyncio",),
     "HTTP (uvicorn, our guards)": ("uvicorn/", "server/guard", "httptools"),
 }
-WAITING = ("_worker (concurrent/futures", "GarbageCollectorThread.run")
+WAITING = ("_worker (concurrent/futures", "GarbageCollectorThread.run", "Condition.wait")
 """Innermost frames of threads that wait where py-spy cannot see that they do."""
 
 
