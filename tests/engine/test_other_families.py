@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rpn_plugin.families import DEEPSEEK_VL, LLAVA, QWEN3_VL, Family
+from rpn_plugin.families import LLAVA, QWEN3_VL, Family
 from rpn_plugin.messages import RoiRequest, decode_result
 from tests.engine.chats import Chat, noise
 from tests.engine.checks import assert_right
 from tests.engine.engines import BLOCK, Ask, Engine, OneAtATime
 from tests.engine.reference import Reference
-from tests.engine.tiny_models import save_deepseek_vl, save_llava, save_qwen3_vl, save_random_rpn
+from tests.engine.tiny_models import save_llava, save_qwen3_vl, save_random_rpn
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,6 @@ KINDS = {
         LLAVA,
         save_llava,
         "<image>",
-        {"max_model_len": 1536, "num_gpu_blocks_override": 72, "mm_processor_kwargs": None},
-    ),
-    "deepseek_vl": Kind(
-        DEEPSEEK_VL,
-        save_deepseek_vl,
-        "<image_placeholder>",
         {"max_model_len": 1536, "num_gpu_blocks_override": 72, "mm_processor_kwargs": None},
     ),
 }

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    DeepseekVLConfig,
-    DeepseekVLForConditionalGeneration,
     LlavaConfig,
     LlavaForConditionalGeneration,
     Qwen3VLConfig,
@@ -115,40 +113,6 @@ def save_llava(folder: Path) -> None:
         },
     )
     save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: "<image>"})
-
-
-def save_deepseek_vl(folder: Path) -> None:
-    """A DeepSeek-VL with its SigLIP encoder."""
-    config = DeepseekVLConfig(
-        text_config={"model_type": "llama", **_LANGUAGE},
-        vision_config={
-            "model_type": "siglip_vision_model",
-            **_VISION,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "image_size": 384,
-            "patch_size": 16,
-        },
-        image_token_id=IMAGE_TOKEN,
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    DeepseekVLForConditionalGeneration(config).save_pretrained(folder)
-    _write(
-        folder / "preprocessor_config.json",
-        {
-            "image_processor_type": "DeepseekVLImageProcessor",
-            "size": {"height": 384, "width": 384},
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_std": [0.5, 0.5, 0.5],
-        },
-    )
-    _write(
-        folder / "processor_config.json",
-        {"processor_class": "DeepseekVLProcessor", "num_image_tokens": 576},
-    )
-    placeholder = "<image_placeholder>"
-    save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: placeholder}, image_token=placeholder)
 
 
 def save_random_rpn(model: Path, family: Family, folder: Path) -> None:

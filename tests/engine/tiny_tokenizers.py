@@ -19,13 +19,8 @@ QWEN_SPECIAL = {
 LLAMA_SPECIAL = {0: "<unk>", 1: "<s>", 2: "</s>"}
 
 
-def save_tokenizer(
-    folder: Path, special: dict[int, str], size: int = 512, image_token: str | None = None
-) -> None:
-    """Writes a tokenizer of `size` tokens, letters among them, with `special` at their ids.
-
-    `image_token` is what the tokenizer itself calls its picture's placeholder, if it does.
-    """
+def save_tokenizer(folder: Path, special: dict[int, str], size: int = 512) -> None:
+    """Writes a tokenizer of `size` tokens, letters among them, with `special` at their ids."""
     free = [token for token in range(size) if token not in special]
     letters = dict(zip(free, map(chr, range(32, 127)), strict=False))
     words = {token: letters.get(token, f"word{token}") for token in free}
@@ -33,8 +28,7 @@ def save_tokenizer(
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=words[free[0]]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    named = {"image_token": image_token} if image_token else {}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=named)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     fast.add_special_tokens({"additional_special_tokens": list(special.values())})
     if "</s>" in special.values():
         fast.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
