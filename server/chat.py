@@ -18,6 +18,7 @@ MAX_PICTURES = 16
 """Pictures one chat may hold. Each costs a decode and up to `base_tokens` prompt tokens."""
 
 _TEXT_TYPES = {"text", "input_text", "output_text", "refusal", "thinking", "tool_reference"}
+_TEXT_ROLES = {"system", "developer"}
 # vLLM takes a part for media by the keys it has, whatever its `type` says; so do we.
 _PICTURE_KEY = "image_url"
 _OTHER_MEDIA_KEYS = {
@@ -65,8 +66,8 @@ def _plain(message: Any) -> Any:
 def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
     """The picture parts of `messages` (from `plain_messages`) in reading order.
 
-    Raises BadPicture for more than MAX_PICTURES, for media of any other kind, and for a picture
-    part without a URL.
+    Raises BadPicture for more than MAX_PICTURES, for media of any other kind, for a picture part
+    without a URL, and for a picture in a system prompt: vLLM joins several of these to one text.
     """
     found = [
         PicturePart(m, p, _url(part))
@@ -74,6 +75,8 @@ def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
         for p, part in enumerate(_parts(message))
         if _is_picture(part)
     ]
+    if any(messages[at.message].get("role") in _TEXT_ROLES for at in found):
+        raise BadPicture("system and developer messages hold text; send pictures as the user")
     if len(found) > MAX_PICTURES:
         raise BadPicture(f"{len(found)} pictures in one chat; at most {MAX_PICTURES} are taken")
     return found

@@ -10,7 +10,7 @@ import pytest
 
 from server.pictures import MAX_PICTURE_BYTES
 from tests.conftest import Endpoint
-from tests.server.helpers import MODEL, chat, data_url, encoded, noise, picture_part, post
+from tests.server.helpers import MODEL, chat, data_url, encoded, noise, picture_part, post, user
 from tests.server.test_pictures import png_claiming
 
 QUESTION = "What is the code on the red tag?"
@@ -48,6 +48,17 @@ BAD = {
     "a picture without a URL": (chat({"type": "image_url"}, QUESTION), "messages"),
     "a film": (
         chat({"type": "video_url", "video_url": {"url": "http://127.0.0.1:1/"}}, QUESTION),
+        "messages",
+    ),
+    "a picture in a system prompt": (
+        {
+            **chat(QUESTION),
+            "messages": [
+                {"role": "system", "content": "You read codes."},
+                {"role": "developer", "content": [picture_part(noise(100, 80))]},
+                user(QUESTION),
+            ],
+        },
         "messages",
     ),
     "our own engine message": (
