@@ -72,6 +72,7 @@ def test_ask_says_in_one_line_what_is_wrong(page: Path, tmp_path: Path) -> None:
 def report(heat: bool = True) -> RoiReport:
     return RoiReport(
         regions=[],
+        image=0,
         image_size=(640, 480),
         grid=(6, 8),
         skipped="no_region",

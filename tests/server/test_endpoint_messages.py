@@ -59,7 +59,7 @@ def test_the_answer_is_that_of_a_chat(
 def test_a_stream(claude: anthropic.Anthropic, roi: Any) -> None:
     whole = claude.messages.create(**body(), extra_body=fields(roi))
     with claude.messages.stream(**body(), extra_body=fields(roi)) as stream:
-        assert stream.get_final_text() == whole.content[0].text  # type: ignore[union-attr]
+        assert stream.get_final_text() == whole.content[0].text
         assert "x-sdrpn-roi" in stream.response.headers
 
 
