@@ -36,6 +36,7 @@ from server.media.fetch import Fetcher
 from server.media.policy import MediaPolicy
 from server.media.sources import PictureSources
 from server.report_header import ReportHeader
+from server.resend import resending
 from server.schema import RoiDefaults
 from server.settings import Settings, read_settings
 
@@ -93,13 +94,14 @@ class SdrpnEndpointPlugin:
 def _put_two_passes_into(state: State, looker: Looker) -> None:
     """Before every handler of vLLM's that takes pictures; `sdrpn_chat` is for our own routes."""
     plain_chat = state.openai_serving_chat
+    plain_chat.create_chat_completion = resending(plain_chat.create_chat_completion)
+    responses = state.openai_serving_responses
+    responses.create_responses = resending(responses.create_responses)
     state.sdrpn_chat = state.openai_serving_chat = TwoPassChat(plain_chat, looker)
     state.openai_serving_chat_batch = TwoPassBatch(
         state.openai_serving_chat_batch, state.sdrpn_chat
     )
-    state.openai_serving_responses = TwoPassResponses(
-        state.openai_serving_responses, plain_chat, looker
-    )
+    state.openai_serving_responses = TwoPassResponses(responses, plain_chat, looker)
     messages.put_two_passes_into(state.anthropic_serving_messages, looker)
     state.serving_tokenization = TextTokenization(state.serving_tokenization)
 

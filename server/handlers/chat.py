@@ -100,7 +100,11 @@ class TwoPassChat:
 
 def _read(request: ChatCompletionRequest) -> Asked:
     roi = (request.model_extra or {}).get("roi")
-    return read(request.messages, roi, request.kv_transfer_params)
+    asked = read(request.messages, roi, request.kv_transfer_params)
+    if asked.pictures and request.truncate_prompt_tokens is not None:
+        message = "a prompt with pictures is not truncated: half of a picture is none"
+        raise RequestError(message, "truncate_prompt_tokens")
+    return asked
 
 
 def _with_report(

@@ -19,12 +19,13 @@ from server.chat import find_pictures, plain_messages
 from server.errors import RequestError
 from server.handlers.chat import ChatAnswer, TwoPassChat
 from server.look import Looker
+from server.resend import resending
 
 
 def put_two_passes_into(handler: Any, looker: Looker) -> None:
     """Changes vLLM's messages handler, in place, to look twice at pictures."""
     chat = TwoPassChat(
-        SimpleNamespace(create_chat_completion=handler.create_chat_completion), looker
+        SimpleNamespace(create_chat_completion=resending(handler.create_chat_completion)), looker
     )
     count_tokens = handler.count_tokens
 

@@ -1,7 +1,8 @@
 """The Responses API (`OpenAIServingResponses`), with the two passes in front of it.
 
 Pass 1 is a chat with the messages that vLLM makes of the request's items, earlier turns included;
-pass 2 is the request itself with views in the place of its pictures.
+pass 2 is the request itself with views in the place of its pictures (and never truncated: half of a
+picture is none).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class TwoPassResponses:
             return refusal.response
         second = SecondPass(looked.report)
         answer = await self._handler.create_responses(
-            request.model_copy(update={"input": looked.messages}), raw_request
+            request.model_copy(update={"input": looked.messages, "truncation": "disabled"}),
+            raw_request,
         )
         if isinstance(answer, AsyncGenerator):
             second.ended()

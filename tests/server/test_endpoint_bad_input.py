@@ -61,6 +61,10 @@ BAD = {
         },
         "messages",
     ),
+    "a truncated picture's prompt": (
+        {**with_roi(True), "truncate_prompt_tokens": 5},
+        "truncate_prompt_tokens",
+    ),
     "our own engine message": (
         {**with_roi(True), "kv_transfer_params": {"sdrpn": {"image": 99}}},
         "kv_transfer_params",
@@ -81,8 +85,6 @@ def test_bad_input_is_a_400(endpoint: Endpoint, case: str, route: str) -> None:
     body, param = BAD[case]
     answer = post(endpoint.url, body, route)
     assert answer.status_code == 400
-    if route == "/v1/regions" and case == "roi without a picture":
-        param = "messages"
     assert_is_openai_error(answer.json(), 400, param)
 
 
