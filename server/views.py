@@ -47,7 +47,7 @@ def view_grid(
         rows, cols = rows * shrink, cols * shrink
     best = _nearest_grid(rows, cols, tokens, least)
     if best[0] * best[1] < least:
-        best = _nearest_grid(*_at_least(rows, cols, least), tokens, least)
+        best = _least_grid(rows, cols, tokens, least)
     rows, cols = best
     return min(rows, cols * image.max_aspect), min(cols, rows * image.max_aspect)
 
@@ -77,15 +77,10 @@ def pad_to_square(picture: Image.Image, fill: tuple[int, int, int]) -> Image.Ima
     return square
 
 
-def _at_least(rows: float, cols: float, cells: int) -> tuple[float, float]:
-    grow = max(1.0, math.sqrt(cells / (rows * cols)))
-    return rows * grow, cols * grow
-
-
 def _nearest_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[int, int]:
     """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols.
 
-    Of at least `least` cells too, where rows x cols is.
+    Of at least `least` cells too, where rounding rows and cols gives one.
     """
     candidates = [
         (r, min(c, tokens // r))
@@ -94,7 +89,17 @@ def _nearest_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[in
         if r <= tokens
     ] or [(tokens, 1)]
     enough = [(r, c) for r, c in candidates if r * c >= least]
-    return min(
-        enough or candidates,
-        key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g),
-    )
+    return _nearest(enough or candidates, rows, cols)
+
+
+def _least_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[int, int]:
+    """The smallest whole grids allowed, of which the one that best keeps the shape rows x cols."""
+    grow = math.sqrt(least / (rows * cols))
+    candidates = [
+        (r, math.ceil(least / r)) for r in range(1, least + 1) if r * math.ceil(least / r) <= tokens
+    ]
+    return _nearest(candidates, rows * grow, cols * grow)
+
+
+def _nearest(grids: list[tuple[int, int]], rows: float, cols: float) -> tuple[int, int]:
+    return min(grids, key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g))
