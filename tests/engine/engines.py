@@ -124,6 +124,16 @@ class Engine:
         self._runner.close()
 
     async def _final(self, ask: Ask) -> RequestOutput:
+        """The last output; asked for again where vLLM's engine had lost the picture.
+
+        A request cancelled on its way to the engine leaves the two caches of processed pictures at
+        odds; the next one with its picture ends with `error` and is to be sent again.
+        """
+        final = await self._once(ask)
+        lost = final.outputs[0].finish_reason == "error"
+        return await self._once(ask) if lost else final
+
+    async def _once(self, ask: Ask) -> RequestOutput:
         outputs: AsyncIterator[RequestOutput] = self._llm.generate(
             ask.prompt(), ask.sampling(), f"request-{next(self._ids)}"
         )

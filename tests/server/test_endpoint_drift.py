@@ -16,9 +16,10 @@ QUESTION = "What is the code on the red tag?"
 
 
 def ask(client: openai.OpenAI, seed: int, roi: Any, **fields: Any) -> Any:
+    messages: Any = [user(picture_part(noise(200, 150, seed)), QUESTION)]
     return client.chat.completions.create(
         model=MODEL,
-        messages=[user(picture_part(noise(200, 150, seed)), QUESTION)],
+        messages=messages,
         max_tokens=4,
         temperature=0,
         **{"extra_body": {"roi": roi}, **fields},
