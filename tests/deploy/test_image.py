@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -89,6 +90,12 @@ class Container:
             timeout=120,
         )
 
+    def lines_of(self, request_id: str) -> list[dict[str, Any]]:
+        """What the JSON log says of one request."""
+        whole = self.log.read_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("request_id") == request_id]
+
 
 @pytest.fixture(scope="module")
 def container(
@@ -140,9 +147,12 @@ def test_the_image_answers(container: Container) -> None:
 
 def test_logs_are_json_with_the_requests_id_and_no_content(container: Container) -> None:
     assert container.ask(X_Request_Id="a-request").headers["x-request-id"] == "a-request"
+    deadline = time.monotonic() + 30
+    while not (found := container.lines_of("a-request")):  # written once the answer is sent
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (line,) = found
     text = container.log.read_text()
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if line.get("request_id") == "a-request"]
     assert (line["path"], line["status"]) == ("/v1/chat/completions", 200)
     assert line["regions"] >= 1
     page = base64.b64encode((REPOSITORY / "docs" / "page.png").read_bytes()).decode()
