@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
+from opentelemetry.trace import StatusCode
 from vllm.entrypoints.generate.base.protocol import StreamOptions
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
@@ -17,6 +18,7 @@ from server.observe import tracing
 from server.schema import RoiReport
 
 _PREFIX = "data: "
+_Answer = TypeVar("_Answer")
 
 
 class SecondPass:
@@ -26,6 +28,16 @@ class SecondPass:
         self._first = report.pass1_usage
         self._started = time.perf_counter()
         self._span = tracing.start_span("pass2")
+
+    async def asked(self, answer: Awaitable[_Answer]) -> _Answer:
+        """What vLLM answers; where it raises or the caller hangs up, this pass ends with it."""
+        try:
+            return await answer
+        except BaseException as error:
+            self._span.record_exception(error)
+            self._span.set_status(StatusCode.ERROR)
+            self.ended()
+            raise
 
     def begun(self) -> None:
         """The first chunk, or the whole answer, is here."""

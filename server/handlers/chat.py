@@ -57,7 +57,9 @@ class TwoPassChat:
             return refusal.response
         second = SecondPass(looked.report)
         measurable = asking_for_usage(request) if request.stream else {}
-        answer = await self._second_pass(request, looked.messages, raw_request, **measurable)
+        answer = await second.asked(
+            self._second_pass(request, looked.messages, raw_request, **measurable)
+        )
         wanted = request.stream_options and request.stream_options.include_usage
         forced = getattr(self._handler, "enable_force_include_usage", False)
         return _with_report(answer, looked.report, second, hide_usage=not (wanted or forced))

@@ -8,11 +8,16 @@ picture is none).
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from starlette.requests import Request
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.entrypoints.openai.responses.protocol import ResponsesRequest, ResponsesResponse
+from vllm.entrypoints.openai.responses.protocol import (
+    ResponsesRequest,
+    ResponsesResponse,
+    ResponseUsage,
+)
 from vllm.entrypoints.openai.responses.utils import construct_input_messages, construct_tool_dicts
 
 from server import metrics
@@ -21,6 +26,9 @@ from server.handlers.asked import Asked, note_report, read
 from server.look import Looked, Looker
 from server.metrics import Outcome
 from server.second_pass import SecondPass
+
+_BEFORE_THE_ENGINE = ("response.created", "response.in_progress")
+"""The events with which vLLM opens a stream before the engine has been heard."""
 
 
 class TwoPassResponses:
@@ -48,18 +56,18 @@ class TwoPassResponses:
         except Refused as refusal:
             return refusal.response
         second = SecondPass(looked.report)
-        answer = await self._handler.create_responses(
-            request.model_copy(update={"input": looked.messages, "truncation": "disabled"}),
-            raw_request,
+        answer = await second.asked(
+            self._handler.create_responses(
+                request.model_copy(update={"input": looked.messages, "truncation": "disabled"}),
+                raw_request,
+            )
         )
         if isinstance(answer, AsyncGenerator):
-            second.ended()
-            return answer
-        second.begun()
+            return _measured(answer, second)
         if isinstance(answer, ResponsesResponse):
-            if answer.usage:
-                cached = answer.usage.input_tokens_details.cached_tokens
-                second.read(answer.usage.input_tokens, cached)
+            if answer.usage:  # there is none yet where the caller fetches the answer later
+                second.begun()
+                _tell_usage(answer.usage, second)
             answer.roi = looked.report.model_dump(mode="json")
         second.ended()
         return answer
@@ -87,6 +95,28 @@ class TwoPassResponses:
             prev_response_output=response.output if response else None,
         )
         return messages
+
+
+async def _measured(
+    events: AsyncGenerator[Any, None], second: SecondPass
+) -> AsyncGenerator[Any, None]:
+    """vLLM's events, with `second` told of them. Closing this generator closes `events`."""
+    begun = False
+    async with aclosing(events):
+        try:
+            async for event in events:
+                if not begun and event.type not in _BEFORE_THE_ENGINE:
+                    second.begun()
+                    begun = True
+                if event.type == "response.completed" and event.response.usage:
+                    _tell_usage(event.response.usage, second)
+                yield event
+        finally:
+            second.ended()
+
+
+def _tell_usage(usage: ResponseUsage, second: SecondPass) -> None:
+    second.read(usage.input_tokens, usage.input_tokens_details.cached_tokens)
 
 
 def _as_chat(request: ResponsesRequest) -> ChatCompletionRequest:

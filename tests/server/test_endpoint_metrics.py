@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Endpoint
-from tests.server.helpers import chat, metric, noise, picture_part, post
+from tests.server.helpers import MODEL, chat, metric, noise, picture_part, post
 
 QUESTION = "What is the code on the red tag?"
 
@@ -44,6 +44,26 @@ def test_each_step_of_a_chat_is_timed_once(endpoint: Endpoint, stream: bool) -> 
     assert post(endpoint.url, body).status_code == 200
     moved = {step: metric(endpoint.url, f"sdrpn_{step}_count") - before[step] for step in steps}
     assert moved == dict.fromkeys(steps, 1.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_responses_are_counted_as_chats_are(endpoint: Endpoint, stream: bool) -> None:
+    counts = ("pass1_seconds_count", "pass2_seconds_count", "zoom_extra_cost_ratio_count")
+    before = {name: metric(endpoint.url, f"sdrpn_{name}") for name in counts}
+    read = metric(endpoint.url, "sdrpn_prompt_tokens_sum", **{"pass": "2"})
+    picture = picture_part(noise(400, 300, seed=1))["image_url"]["url"]
+    content = [
+        {"type": "input_image", "image_url": picture, "detail": "auto"},
+        {"type": "input_text", "text": QUESTION},
+    ]
+    body = {"model": MODEL, "input": [{"role": "user", "content": content}], "stream": stream}
+    body |= {"roi": {"threshold": 0.0}, "max_output_tokens": 16, "temperature": 0}
+    answer = post(endpoint.url, body, "/v1/responses")
+    assert answer.status_code == 200
+    moved = {name: metric(endpoint.url, f"sdrpn_{name}") - before[name] for name in counts}
+    assert moved == dict.fromkeys(counts, 1.0)
+    tokens = metric(endpoint.url, "sdrpn_prompt_tokens_sum", **{"pass": "2"}) - read
+    assert f'"input_tokens":{tokens:.0f},' in answer.text
 
 
 def test_the_crop_area_share_is_that_of_the_box(endpoint: Endpoint) -> None:

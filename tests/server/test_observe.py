@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -84,6 +85,25 @@ async def test_one_span_tree_with_both_passes(
     assert root.attributes["http.response.status_code"] == 200
     starts = [spans[step].start_time or 0 for step in steps]
     assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError()])
+async def test_the_span_of_a_pass_2_without_an_answer_ends(
+    exporter: InMemorySpanExporter, error: BaseException
+) -> None:
+    class Failing(Handler):
+        async def create_chat_completion(self, request: Any, raw_request: Any = None) -> Any:
+            answer = await super().create_chat_completion(request)
+            if len(self.requests) == 2:
+                raise error
+            return answer
+
+    exporter.clear()
+    request = ChatCompletionRequest.model_validate(question())
+    with pytest.raises(type(error)):
+        await two_pass(Failing(a_map(9.0))).create_chat_completion(request)
+    (span,) = [span for span in exporter.get_finished_spans() if span.name == "pass2"]
+    assert span.status.status_code is trace.StatusCode.ERROR
 
 
 async def test_vllms_own_spans_hang_below_the_requests(
