@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -32,8 +33,23 @@ LEGIBLE_PX = 8.0
 LOST_PX = 5.5
 """Text at least LEGIBLE_PX tall in the base view is legible, below LOST_PX it is lost."""
 
-_TEXT_HEIGHTS = ((0.57, 12, 20), (0.15, 21, 34), (0.28, 36, 50))
-"""Share of pages, least and greatest height of digits in page pixels."""
+
+@dataclass(frozen=True)
+class Style:
+    """What pages are drawn from. `text_heights`: share of pages, least and greatest height of
+    digits in page pixels."""
+
+    kinds: tuple[str, ...] = KINDS
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    text_heights: tuple[tuple[float, int, int], ...] = (
+        (0.57, 12, 20),
+        (0.15, 21, 34),
+        (0.28, 36, 50),
+    )
+
+
+STYLE = Style()
+"""The pages of the model that ships."""
 
 _GAP = 36
 _EDGE = 14
@@ -59,13 +75,12 @@ class Page:
     asked: int
 
 
-def render_page(seed: int, index: int) -> Page:
-    """Page `index` of `seed`: nothing but these two numbers decides what is on it."""
+def render_page(seed: int, index: int, style: Style = STYLE) -> Page:
+    """Page `index` of `seed`: nothing but these two numbers and the style decides what is on it."""
     rng = Random(f"sdrpn demo page {seed} {index}")
-    kind = KINDS[index % len(KINDS)]
-    size = rng.choice(SIZES)
-    _, low, high = rng.choices(_TEXT_HEIGHTS, [s for s, _, _ in _TEXT_HEIGHTS])[0]
-    height = rng.randint(low, high)
+    kind = style.kinds[index % len(style.kinds)]
+    size = rng.choice(style.sizes)
+    height = text_height(rng, style)
     names = rng.sample(tuple(COLOURS), rng.randint(4, 7))
     codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]
     boxes = _lay_out(kind, size, len(names), rng)
@@ -76,6 +91,12 @@ def render_page(seed: int, index: int) -> Page:
         for name, code, box in zip(names, codes, boxes, strict=False)
     )
     return Page(kind, image, things, rng.randrange(len(things)))
+
+
+def text_height(rng: Random, style: Style = STYLE) -> int:
+    """A height of digits, in page pixels."""
+    _, low, high = rng.choices(style.text_heights, [s for s, _, _ in style.text_heights])[0]
+    return rng.randint(low, high)
 
 
 def text_px(page: Page) -> float:
@@ -116,8 +137,11 @@ def write_pages(seed: int, count: int, folder: Path) -> Path:
 def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
     """Up to `count` boxes that keep their distance: in neat rows or scattered."""
     sizes = [thing_size(kind, rng) for _ in range(count)]
-    if rng.random() < 0.4:
-        return _neat_rows(size, sizes, rng)
+    return (neat_rows if rng.random() < 0.4 else scattered)(size, sizes, rng)
+
+
+def scattered(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+    """Boxes of `sizes` anywhere on a page, apart from each other; fewer where there is no room."""
     boxes: list[Box] = []
     for width, height in sizes:
         for _ in range(60):
@@ -130,7 +154,8 @@ def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[
     return boxes
 
 
-def _neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+def neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+    """Boxes of `sizes` in some of the places of a regular grid."""
     columns, rows = 3, rng.choice((3, 4))
     slots = rng.sample(range(columns * rows), len(sizes))
     pitch_x, pitch_y = size[0] / columns, size[1] / rows
@@ -156,14 +181,19 @@ def _apart(a: Box, b: Box) -> bool:
     return a[2] + _GAP <= b[0] or b[2] + _GAP <= a[0] or a[3] + _GAP <= b[1] or b[3] + _GAP <= a[1]
 
 
-def background(size: tuple[int, int], rng: Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+PAPERS = ("plain", "ruled", "squared", "stripes")
+
+
+def background(
+    size: tuple[int, int], rng: Random, papers: Sequence[str] = PAPERS
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Tinted paper, sometimes ruled, so that empty space is not one colour."""
     shade = rng.randint(205, 245)
     paper = tuple(min(255, shade + rng.randint(-8, 8)) for _ in range(3))
     image = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(image)
     line = tuple(max(0, c - rng.randint(8, 30)) for c in paper)
-    style = rng.choice(("plain", "ruled", "squared", "stripes"))
+    style = rng.choice(papers)
     pitch = rng.randint(36, 90)
     if style in ("ruled", "squared"):
         for y in range(pitch, size[1], pitch):

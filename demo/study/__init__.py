@@ -1,0 +1,1 @@
+"""Studies of distillation on the shipped model; run with `python -m demo.distill_study`."""
