@@ -29,7 +29,7 @@ def test_a_misspelt_field_is_found() -> None:
     scaled["spec"]["maxReplicas"] = scaled["spec"].pop("maxReplicaCount")
     with pytest.raises(jsonschema.ValidationError):
         validate(scaled)
-    replicas = copy.deepcopy(one("multi-node", "LeaderWorkerSet", "sdrpn"))
+    replicas = copy.deepcopy(one("multi-node", "LeaderWorkerSet", "sdrpn-group"))
     template = replicas["spec"]["leaderWorkerTemplate"]["workerTemplate"]
     template["spec"]["containers"][0]["resource"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -65,7 +65,7 @@ def test_the_settings_are_ones_the_server_reads(overlay: str) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert settings.keys() <= known
     read_settings(settings)
-    server = next(t for name, t in pods(overlay).items() if name in ("sdrpn", "sdrpn-leader"))
+    server = next(t for name, t in pods(overlay).items() if name in ("sdrpn", "sdrpn-group-leader"))
     variables = {variable["name"] for variable in server["spec"]["containers"][0]["env"]}
     assert {v for v in variables if v.startswith(PREFIX)} <= known
 
@@ -103,6 +103,19 @@ def test_selectors_find_their_pods(overlay: str) -> None:
             assert any(wanted.items() <= pod.items() for pod in labels), manifest["metadata"][
                 "name"
             ]
+
+
+def test_the_machines_of_a_group_find_each_other_and_the_model() -> None:
+    group = one("multi-node", "LeaderWorkerSet", "sdrpn-group")["metadata"]["name"]
+    services = {m["metadata"]["name"] for m in rendered("multi-node") if m["kind"] == "Service"}
+    assert group not in services, "LeaderWorkerSet would take it for its own headless one"
+    egress = one("multi-node", "CiliumNetworkPolicy", "sdrpn-egress")["spec"]
+    selector = egress["endpointSelector"]["matchLabels"].items()
+    found = pods("multi-node")
+    for name in (f"{group}-leader", f"{group}-worker"):
+        assert selector <= found[name]["metadata"]["labels"].items()
+        variables = {one["name"] for one in found[name]["spec"]["containers"][0]["env"]}
+        assert {"HF_TOKEN", "VLLM_HOST_IP"} <= variables
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -32,7 +32,7 @@ def settings(overlay: str) -> Settings:
 def server(overlay: str) -> Manifest:
     """The pod spec of the server."""
     found = pods(overlay)
-    spec: Manifest = (found.get("sdrpn") or found["sdrpn-leader"])["spec"]
+    spec: Manifest = (found.get("sdrpn") or found["sdrpn-group-leader"])["spec"]
     return spec
 
 
