@@ -122,11 +122,16 @@ def save_model(model: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
     """Writes a complete checkpoint folder that stock code serves as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    save_tokenizer(folder)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    _write_json(folder / "preprocessor_config.json", _preprocessor_config())
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Writes the tokenizer's two files."""
     tokenizer = build_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer.get_vocab()))
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-    _write_json(folder / "preprocessor_config.json", _preprocessor_config())
 
 
 def _tokenizer_config(vocabulary: dict[str, int]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from demo.packing import Packed
 def hidden_states(
     language: Any, packed: Packed, *, layers: int | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """Runs the first `layers` layers of `language` (Qwen2.5-VL's text model), by default all.
+    """Runs the first `layers` layers of `language` (Qwen2.5-VL's, or a Llama), by default all.
 
     Returns hidden states [batch, length, hidden], normed if all layers ran, and each layer's
     attention from the segments without a crop to the shared part, [batch, heads, tokens, shared].
@@ -37,11 +37,12 @@ def hidden_states(
 
 
 def rope(config: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [batch, 1, length, head_dim] of multimodal rotary positions [3, …]."""
+    """Cosines and sines [batch, 1, length, head_dim] of rotary positions [3, …]."""
     parameters = config.rope_parameters
     half = config.hidden_size // config.num_attention_heads // 2
     frequencies = parameters["rope_theta"] ** (-torch.arange(half) / half)
-    axis = torch.repeat_interleave(torch.arange(3), torch.tensor(parameters["mrope_section"]))
+    section = parameters.get("mrope_section", [half, 0, 0])
+    axis = torch.repeat_interleave(torch.arange(3), torch.tensor(section))
     angles = positions[axis].permute(1, 2, 0).float() * frequencies
     angles = torch.cat([angles, angles], -1)[:, None]
     return angles.cos(), angles.sin()

@@ -173,10 +173,10 @@ def _questions(page: PageFeatures, rng: Random) -> list[Question]:
     where, what = _where(page), _what(page)
     rng.shuffle(where)
     rng.shuffle(what)
-    codes = _codes_without_crop(page, rng)
+    codes = codes_without_crop(page, rng)
     first = codes[:2] + where[:1] + what[:1]
     rng.shuffle(first)
-    return first + where[1:] + what[1:] + _codes_with_crop(page, rng)
+    return first + where[1:] + what[1:] + codes_with_crop(page, rng)
 
 
 def _where(page: PageFeatures) -> list[Question]:
@@ -206,7 +206,7 @@ def _place(page: PageFeatures, box: tuple[int, int, int, int]) -> tuple[int, int
     return int(row) + 1, int(column) + 1
 
 
-def _codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
+def codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
     """Codes to be read in the base view; a few lost ones, to be guessed while looking there."""
     questions = []
     for number in rng.sample(range(len(page.things)), len(page.things)):
@@ -217,7 +217,7 @@ def _codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
     return questions
 
 
-def _codes_with_crop(page: PageFeatures, rng: Random) -> list[Question]:
+def codes_with_crop(page: PageFeatures, rng: Random) -> list[Question]:
     """Codes to be read in a crop; sometimes in the base view although there is a crop."""
     questions = []
     for place, view in enumerate(page.views[1:], start=1):

@@ -41,6 +41,8 @@ class Layout:
     shared: int = 80
     plain_length: int = 20
     cropped_length: int = 84
+    one_axis: bool = False
+    """Positions count tokens, as for models with one rope axis; else those of pictures are 2-D."""
 
     @property
     def first_cropped(self) -> int:
@@ -95,7 +97,8 @@ SUFFIX = "<|im_end|>\n<|im_start|>assistant\n"
 class _Row:
     """One sequence under construction."""
 
-    def __init__(self) -> None:
+    def __init__(self, one_axis: bool) -> None:
+        self._one_axis = one_axis
         self.ids: list[int] = []
         self.used: list[bool] = []
         self.positions: list[tuple[int, int, int]] = []
@@ -113,10 +116,12 @@ class _Row:
     def image(self, view: ViewFeatures) -> None:
         """Appends a picture, row by row."""
         rows, cols = view.grid
+        self.images.append(view.tokens)
+        if self._one_axis:
+            return self.text(encode("<|image_pad|>") * (rows * cols))
         t = self._next
         places = [(t, t + r, t + c) for r in range(rows) for c in range(cols)]
         self._append(encode("<|image_pad|>") * (rows * cols), places)
-        self.images.append(view.tokens)
         self._next = t + max(rows, cols)
 
     def answer(self, ids: Sequence[int], owner: int) -> None:
@@ -158,7 +163,7 @@ def pack(pages: Sequence[tuple[PageFeatures, Sequence[Question]]], layout: Layou
     labels: list[str] = []
     ends: list[tuple[int, int]] = []
     for number, (page, questions) in enumerate(pages):
-        row = _Row()
+        row = _Row(layout.one_axis)
         row.text(encode(PREFIX))
         row.image(page.views[0])
         row.text(encode("<|vision_end|>"))

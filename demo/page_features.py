@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ from torch import Tensor
 from demo.architecture import build_model
 from demo.background import parent_lives
 from demo.device import bfloat16, device_of
+from demo.drawing import Box
 from demo.pages import LOST_PX, Page, Thing, render_page, text_px
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
@@ -29,6 +31,10 @@ _LOST_DROPPED = 0.6
 CROPS = 1
 READABLE_PX = 6.0
 """Codes at least this tall in a view are asked about in training."""
+
+
+Eyes = tuple[Callable[[Page], View], Callable[[Page, Box], View]]
+"""How a model sees: its base view of a page, and its crop of a box."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,18 @@ class PageFeatures:
     views: tuple[ViewFeatures, ...]
 
 
-def describe_page(page: Page, rng: Random, crops: int = CROPS) -> tuple[list[View], PageFeatures]:
+def describe_page(
+    page: Page, rng: Random, crops: int = CROPS, see: Eyes = (base_view, crop_view)
+) -> tuple[list[View], PageFeatures]:
     """The page's views, and its features with the visual tokens still to be filled in."""
+    base, crop = see
     boxes = [
         proposed_box(page, rng.choice(page.things).box, rng)
         if rng.random() < 0.85
         else random_box(page, rng)
         for _ in range(crops)
     ]
-    views = [base_view(page), *(crop_view(page, box) for box in boxes)]
+    views = [base(page), *(crop(page, box) for box in boxes)]
     base_scale = scale(views[0])[1]
     heights = tuple((t.text_box[3] - t.text_box[1]) * base_scale for t in page.things)
     nothing = torch.empty(0)

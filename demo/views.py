@@ -23,11 +23,12 @@ CROP_TOKENS = 64
 
 @dataclass(frozen=True)
 class View:
-    """Pixels uint8 [rows * 28, cols * 28, 3] of `box`, in page pixels."""
+    """Pixels uint8 [rows * cell, cols * cell, 3] of `box`, in page pixels."""
 
     pixels: NDArray[np.uint8]
     grid: tuple[int, int]
     box: Box
+    cell: int = CELL
 
 
 def base_view(page: Page) -> View:
@@ -90,6 +91,6 @@ def scale(view: View) -> tuple[float, float]:
     """View pixels per page pixel, horizontally and vertically."""
     rows, cols = view.grid
     return (
-        cols * CELL / (view.box[2] - view.box[0]),
-        rows * CELL / (view.box[3] - view.box[1]),
+        cols * view.cell / (view.box[2] - view.box[0]),
+        rows * view.cell / (view.box[3] - view.box[1]),
     )

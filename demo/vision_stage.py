@@ -31,6 +31,9 @@ VISION_SEED = 101
 FEATURE_STD = 0.5
 """Spread of visual tokens that the language model starts from (its words have 0.25)."""
 
+CELL_LABELS = len(NAMES) + 1 + 20
+"""Names, nothing, and two digits."""
+
 _BATCH = 16
 _SHEETS = 6
 """Sheets beside each page's seven views."""
@@ -44,26 +47,32 @@ class DenseHeads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cell = nn.Linear(HIDDEN, len(NAMES) + 1 + 20)
+        self.cell = nn.Linear(HIDDEN, CELL_LABELS)
         self.patch = nn.Linear(VISION_HIDDEN, 2 * (NO_DIGIT + 1))
 
     def loss(self, hidden: Tensor, tokens: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy over all labels, and shares of right answers by text height."""
         _, cells, patches = batch
-        name, tens, units = self.cell(tokens).float().split((len(NAMES) + 1, 10, 10), -1)
+        loss, numbers = cell_loss(self.cell(tokens), cells)
         written = self.patch(hidden).float().unflatten(-1, (2, NO_DIGIT + 1))
         rare = torch.ones(NO_DIGIT + 1)
         rare[NO_DIGIT] = 0.1
-        loss = (
-            _cross_entropy(name, cells[..., 0])
-            + _cross_entropy(tens, cells[..., 1])
-            + _cross_entropy(units, cells[..., 2])
-            + _cross_entropy(written, patches, rare)
-        )
-        numbers = _accuracies(name, tens, units, cells)
+        loss = loss + _cross_entropy(written, patches, rare)
         digits = (patches >= 0) & (patches < NO_DIGIT)
         numbers["digit"] = (written.argmax(-1) == patches)[digits].float().mean().item()
         return loss, numbers
+
+
+def cell_loss(logits: Tensor, cells: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of `logits` [..., CELL_LABELS] against the labels of cells, and shares of right
+    answers by text height."""
+    name, tens, units = logits.float().split((len(NAMES) + 1, 10, 10), -1)
+    loss = (
+        _cross_entropy(name, cells[..., 0])
+        + _cross_entropy(tens, cells[..., 1])
+        + _cross_entropy(units, cells[..., 2])
+    )
+    return loss, _accuracies(name, tens, units, cells)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
