@@ -48,8 +48,9 @@ def gauge(metric: str, over: str = "sum") -> str:
     return f'{over} ({metric}{{namespace=~"$namespace"}})'
 
 
-_FOUND = 'sdrpn_requests_total{outcome="region_found"}'
-_LOOKED_AT = 'sdrpn_requests_total{outcome=~"region_found|no_region|error"}'
+_GATED = 'sdrpn_requests_total{outcome="gated"}'
+_FOUND = 'sdrpn_requests_total{outcome=~"region_found|gated"}'
+_LOOKED_AT = 'sdrpn_requests_total{outcome=~"region_found|gated|no_region|error"}'
 _CACHED, _READ = "sdrpn_cached_tokens_sum", "sdrpn_prompt_tokens_sum"
 _PASS_1, _PASS_2 = '{pass="1"}', '{pass="2"}'
 _COST = "sdrpn_zoom_extra_cost_ratio"
@@ -61,8 +62,9 @@ PANELS: dict[str, list[Panel]] = {
             "Requests by outcome",
             "reqps",
             {"{{outcome}}": rate("sdrpn_requests_total", by="outcome")},
-            "region_found, no_region: looked at twice, or found nothing to look at. error: the "
-            "engine made no map. off, boxes_given, text_only: no first pass was wanted.",
+            "region_found: looked at twice. no_region, gated: nothing found, or nothing that the "
+            "gate let through. error: the engine made no map. off, boxes_given, text_only: no "
+            "first pass was wanted.",
             stacked=True,
         ),
         Panel(
@@ -99,6 +101,7 @@ PANELS: dict[str, list[Panel]] = {
             "percentunit",
             {
                 "found": ratio(_FOUND, _LOOKED_AT),
+                "found, and kept back by the gate": ratio(_GATED, _LOOKED_AT),
             },
         ),
         Panel(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server.metrics import Outcome
 from tests.conftest import Endpoint
 from tests.server.helpers import MODEL, chat, metric, noise, picture_part, post
 
@@ -17,6 +18,7 @@ QUESTION = "What is the code on the red tag?"
     [
         ("region_found", {"threshold": 0.0}),
         ("no_region", {"threshold": 1.0}),
+        ("gated", {"threshold": 0.0, "gate": {"peak": 1.0}}),
         ("boxes_given", {"boxes": [[0, 0, 50, 40]]}),
         ("off", False),
         ("rejected", {"unknown": 1}),
@@ -74,5 +76,4 @@ def test_the_crop_area_share_is_that_of_the_box(endpoint: Endpoint) -> None:
 
 
 def _outcomes(endpoint: Endpoint) -> dict[str, float]:
-    outcomes = ("region_found", "no_region", "boxes_given", "off", "error", "text_only", "rejected")
-    return {o: metric(endpoint.url, "sdrpn_requests_total", outcome=o) for o in outcomes}
+    return {o: metric(endpoint.url, "sdrpn_requests_total", outcome=o) for o in Outcome}
