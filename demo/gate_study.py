@@ -1,0 +1,209 @@
+"""What a gate is worth on the shipped model: `python -m demo.gate_study`.
+
+Two mixes of pages that nothing else uses: `half and half`, as many with a code that is legible in
+the base view as with one that is lost in it, chosen by the code's height alone; and `as they come`.
+Each page is asked about from the base view and with zoom. A zoom is *needless* if the base view's
+answer is right, and *needed* if only the answer with zoom is. What a gate would have answered at
+any threshold follows from the two answers: its thresholds are chosen on the pages of one seed and
+reported on those of another, where it is then really asked, as a third request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.asking import Asking
+from demo.endpoint import running_endpoint
+from demo.pages import LEGIBLE_PX, LOST_PX, Page, render_page, text_px
+
+CHOOSING_SEED, REPORTING_SEED = 4_000_037, 4_000_079
+CLOSEST = 0.01
+"""How much of always zooming's accuracy a gate may cost."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One page: were the two answers right, and what the gates saw of its map."""
+
+    page: int
+    text_px: float
+    base_right: bool
+    zoom_right: bool
+    peak: float
+    area: float
+
+    @property
+    def needless(self) -> bool:
+        """The base view's answer is right."""
+        return self.base_right
+
+    @property
+    def needed(self) -> bool:
+        """Only the answer with zoom is right."""
+        return self.zoom_right and not self.base_right
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gate looks again where `sees(case) >= threshold`; `asks(threshold)` is its `roi.gate`."""
+
+    name: str
+    sees: Callable[[Case], float]
+    asks: Callable[[float], dict[str, float]]
+
+
+GATES = (
+    Gate("peak", lambda case: case.peak, lambda threshold: {"peak": threshold}),
+    Gate("area", lambda case: -case.area, lambda threshold: {"area": -threshold}),
+)
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A gate at a threshold: share of right answers, of all zooms that it makes, of needless zooms
+    skipped and of needed ones skipped."""
+
+    gate: str
+    threshold: float
+    accuracy: float
+    zooms: float
+    needless_skipped: float
+    needed_skipped: float
+
+
+def worth(gate: Gate, threshold: float, cases: Sequence[Case]) -> Worth:
+    """What the two answers of each case say of a gate."""
+    opened = [gate.sees(case) >= threshold for case in cases]
+    pairs = list(zip(cases, opened, strict=True))
+    return Worth(
+        gate.name, threshold,
+        accuracy=_share(case.zoom_right if is_open else case.base_right for case, is_open in pairs),
+        zooms=_share(opened),
+        needless_skipped=_share(not is_open for case, is_open in pairs if case.needless),
+        needed_skipped=_share(not is_open for case, is_open in pairs if case.needed),
+    )  # fmt: skip
+
+
+def choose(gate: Gate, cases: Sequence[Case]) -> float:
+    """The threshold that skips most needless zooms among those that cost no more than CLOSEST."""
+    always = _share(case.zoom_right for case in cases)
+    tried = [worth(gate, threshold, cases) for threshold in sorted(map(gate.sees, cases))]
+    close = [w for w in tried if w.accuracy >= always - CLOSEST]  # the lowest skips nothing
+    return max(close, key=lambda w: (w.needless_skipped, w.accuracy)).threshold
+
+
+def quantiles(gate: Gate, cases: Sequence[Case]) -> Iterator[float]:
+    """Thresholds that skip from a tenth to nine tenths of the pages."""
+    seen = sorted(gate.sees(case) for case in cases)
+    for tenth in range(1, 10):
+        yield seen[len(seen) * tenth // 10]
+
+
+def half_and_half(seed: int, count: int) -> list[int]:
+    """Pages of `seed`: `count` / 2 with a legible code and as many with a lost one, in turn."""
+    found: dict[bool, list[int]] = {True: [], False: []}
+    index = 0
+    while min(map(len, found.values())) < count // 2:
+        height = text_px(render_page(seed, index))
+        if height >= LEGIBLE_PX or height < LOST_PX:
+            found[height >= LEGIBLE_PX].append(index)
+        index += 1
+    return sorted(found[True][: count // 2] + found[False][: count // 2])
+
+
+def cases_of(asking: Asking, seed: int, pages: Sequence[int]) -> list[Case]:
+    """Asks about each page from the base view and with zoom."""
+
+    def case(page: Page, index: int) -> Case:
+        asked = page.things[page.asked]
+        base, zoom = asking.ask(page, False), asking.ask(page, {"gate": {}})
+        regions = zoom.roi["regions"]
+        width, height = zoom.roi["image_size"]
+        boxes = [region["box"] for region in regions]
+        return Case(
+            index, text_px(page), base.text == asked.code, zoom.text == asked.code,
+            peak=regions[0]["score"] if regions else 0.0,
+            area=sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (width * height),
+        )  # fmt: skip
+
+    return asking.about(seed, pages, case)
+
+
+def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, float]) -> float:
+    """The share of right answers when the endpoint itself decides."""
+
+    def right(page: Page, _index: int) -> bool:
+        return asking.ask(page, {"gate": gate}).text == page.things[page.asked].code
+
+    return _share(asking.about(seed, pages, right))
+
+
+def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequence[int]) -> Any:
+    """Chooses on one seed's pages, prints and returns what comes out on the other's."""
+    to_choose = cases_of(asking, CHOOSING_SEED, choosing)
+    cases = cases_of(asking, REPORTING_SEED, reporting)
+    print(f"\n{name}: {len(choosing)} pages to choose a threshold, {len(cases)} to report")
+    needless, needed = _share(c.needless for c in cases), _share(c.needed for c in cases)
+    print(f"zoom is needless on {needless:.1%} of them, needed on {needed:.1%}")
+    print("gate       threshold  accuracy   zooms  needless skipped  needed skipped")
+    base, always = _share(c.base_right for c in cases), _share(c.zoom_right for c in cases)
+    print(f"never zoom            {base:8.3f} {0:7.1%} {1:17.1%} {1:15.1%}")
+    print(f"always zoom           {always:8.3f} {1:7.1%} {0:17.1%} {0:15.1%}")
+    chosen = []
+    for gate in GATES:
+        for threshold in quantiles(gate, to_choose):
+            _print(worth(gate, threshold, cases), " ")
+        best = worth(gate, choose(gate, to_choose), cases)
+        _print(best, "*")
+        asked = gate.asks(best.threshold)
+        real = confirmed(asking, REPORTING_SEED, reporting, asked)
+        print(f"  asked through the endpoint with gate {asked}: {real:.3f}")
+        chosen.append({**asdict(best), "asked": asked, "endpoint_accuracy": real})
+    return {
+        "base": base, "always": always, "needless": needless, "needed": needed, "chosen": chosen,
+        "choosing": [asdict(c) for c in to_choose], "cases": [asdict(c) for c in cases],
+    }  # fmt: skip
+
+
+def _print(w: Worth, mark: str) -> None:
+    print(
+        f"{mark} {w.gate:8} {abs(w.threshold):10.4f} {w.accuracy:9.3f} {w.zooms:7.1%} "
+        f"{w.needless_skipped:17.1%} {w.needed_skipped:15.1%}",
+        flush=True,
+    )
+
+
+def _share(flags: Any) -> float:
+    values = [float(flag) for flag in flags]
+    return sum(values) / len(values) if values else float("nan")
+
+
+def main() -> None:
+    """Measures gates through an endpoint that serves the shipped model."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--url", help="a running endpoint; without it one is started and stopped")
+    parser.add_argument("--count", type=int, default=400, help="pages of each mix to report on")
+    parser.add_argument("--out", type=Path, default=Path("runs/gate-study"))
+    arguments = parser.parse_args()
+    count = arguments.count
+    mixes = {
+        "half and half": (half_and_half(CHOOSING_SEED, count), half_and_half(REPORTING_SEED, count))
+    }
+    mixes["as they come"] = (range(count), range(count))  # type: ignore[assignment]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    endpoint = nullcontext(arguments.url) if arguments.url else running_endpoint(arguments.out)
+    with endpoint as url:
+        asking = Asking(url)
+        found = {name: study(asking, name, *pages) for name, pages in mixes.items()}
+    (arguments.out / "gates.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(f"wrote {arguments.out / 'gates.json'}")
+
+
+if __name__ == "__main__":
+    main()
