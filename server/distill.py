@@ -56,7 +56,7 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
     from rpn_plugin.distill.shards import OtherSettings
 
     try:
-        settings = settings_from(vars(options))
+        settings = settings_from(options)
         processes = join(settings.device)
         run = Run(options.model, options.data, options.out, settings, processes, show)
         for step in steps:

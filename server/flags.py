@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, get_args
 
-from pydantic.fields import FieldInfo
-
+import rpn_plugin.flags
 from server.settings import PREFIX, Settings
 
 KEY_VARIABLE = f"{PREFIX}API_KEY"
@@ -15,27 +13,12 @@ KEY_VARIABLE = f"{PREFIX}API_KEY"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every setting; one that is not given leaves its variable as it is."""
     group = parser.add_argument_group(f"sdrpn's own (also environment variables, {PREFIX}...)")
-    for name, field in Settings.model_fields.items():
-        group.add_argument(f"--{name.replace('_', '-')}", **_how(field))
-
-
-def _how(field: FieldInfo) -> dict[str, Any]:
-    default = "" if field.default in (None, ()) else f" (default: {field.default})"
-    how: dict[str, Any] = {"default": None, "help": f"{field.description}{default}"}
-    if field.annotation is bool:
-        return {**how, "action": argparse.BooleanOptionalAction}
-    if isinstance(field.default, str):
-        return {**how, "choices": get_args(field.annotation)}
-    if isinstance(field.default, tuple):
-        return {**how, "nargs": "+", "action": "extend", "metavar": "ITEM"}
-    return {**how, "metavar": "VALUE"}
+    rpn_plugin.flags.add_flags(group, Settings)
 
 
 def variables(options: argparse.Namespace) -> dict[str, str]:
     """The environment variables that the flags given in `options` stand for."""
-    given = {name: getattr(options, name) for name in Settings.model_fields}
     return {
         PREFIX + name.upper(): ",".join(value) if isinstance(value, list) else str(value)
-        for name, value in given.items()
-        if value is not None
+        for name, value in rpn_plugin.flags.given(options, Settings).items()
     }

@@ -7,12 +7,13 @@ rate 1e-4, cosine with 3 % warm-up, clip 1, one epoch, 128 questions a step.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rpn_plugin.flags import add_flags, given
 
 
 class SettingsError(Exception):
@@ -129,62 +130,37 @@ class DistillSettings(BaseModel):
 
 
 LABEL_FIELDS = (
-    *("base_tokens", "heads", "sink_heads", "head_count", "calibration", "response", "queries"),
-    *("max_new_tokens", "label_options", "foreground", "max_samples", "precision", "seed"),
-    *("label_batch", "shard", "split"),
-)
+    "base_tokens", "heads", "sink_heads", "head_count", "calibration", "response", "queries",
+    "max_new_tokens", "label_options", "foreground", "max_samples", "precision", "seed",
+    "label_batch", "shard", "split",
+)  # fmt: skip
 """Settings that labels depend on, to the bit; the others may change between the steps."""
 
 TRAIN_FIELDS = (
-    *("tap_layer", "depth", "base_tokens", "epochs", "batch", "lr", "beta1", "beta2"),
-    *(
-        "weight_decay",
-        "warmup",
-        "clip",
-        "seed",
-        "validation",
-        "precision",
-        "micro_batch",
-        "cache_states",
-    ),
-)
+    "tap_layer", "depth", "base_tokens", "epochs", "batch", "lr", "beta1", "beta2", "weight_decay",
+    "warmup", "clip", "seed", "validation", "precision", "micro_batch", "cache_states",
+)  # fmt: skip
 """Settings that trained weights depend on, to the bit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting, and --config for a YAML file of them."""
     parser.add_argument("--config", type=Path, help="YAML file of settings; flags come first")
-    for name, field in DistillSettings.model_fields.items():
-        flag, about = "--" + name.replace("_", "-"), (field.description or "").replace("%", "%%")
-        if field.annotation is bool:
-            parser.add_argument(
-                flag, nargs="?", const=True, metavar="BOOL", default=argparse.SUPPRESS, help=about
-            )
-            continue
-        shown = "" if field.default in (None, "") else f" (default: {field.default})"
-        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else None
-        parser.add_argument(
-            flag,
-            choices=choices,
-            default=argparse.SUPPRESS,
-            metavar=None if choices else name.split("_")[-1].upper(),
-            help=about + shown,
-        )
+    add_flags(parser, DistillSettings)
 
 
-def settings_from(options: Mapping[str, Any]) -> DistillSettings:
+def settings_from(options: argparse.Namespace) -> DistillSettings:
     """Settings from parsed flags and the YAML file they may name. Raises SettingsError."""
     values: dict[str, Any] = {}
-    if path := options.get("config"):
+    if path := options.config:
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except (OSError, yaml.YAMLError) as error:
             raise SettingsError(f"cannot read {path}: {error}") from error
         if not isinstance(values, dict):
             raise SettingsError(f"{path} does not hold settings, one `name: value` a line")
-    flags = {name: options[name] for name in DistillSettings.model_fields if name in options}
     try:
-        return DistillSettings.model_validate({**values, **flags})
+        return DistillSettings.model_validate({**values, **given(options, DistillSettings)})
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

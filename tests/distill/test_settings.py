@@ -23,7 +23,7 @@ from rpn_plugin.distill.settings import (
 def parsed(*arguments: str) -> DistillSettings:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return settings_from(vars(parser.parse_args(arguments)))
+    return settings_from(parser.parse_args(arguments))
 
 
 def test_defaults_are_the_published_recipe() -> None:
