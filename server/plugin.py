@@ -36,6 +36,7 @@ from server.media.fetch import Fetcher
 from server.media.policy import MediaPolicy
 from server.media.sources import PictureSources
 from server.report_header import ReportHeader
+from server.research.ways import research_chat
 from server.resend import resending
 from server.schema import RoiDefaults
 from server.settings import Settings, read_settings
@@ -68,7 +69,11 @@ class SdrpnEndpointPlugin:
         Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
         """
         defaults = _defaults(args, self._settings, engine_client)
-        _put_two_passes_into(state, Looker(defaults, _sources(self._settings)))
+        looker = Looker(defaults, _sources(self._settings))
+        plain_chat = state.openai_serving_chat
+        _put_two_passes_into(state, looker)
+        if self._settings.research:
+            state.openai_serving_chat = research_chat(state.sdrpn_chat, plain_chat, looker)
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())

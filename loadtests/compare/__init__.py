@@ -1,0 +1,1 @@
+"""Ways to see small print, measured side by side on one machine: `python -m loadtests.compare`."""

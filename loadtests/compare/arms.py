@@ -1,0 +1,94 @@
+"""What is compared: each arm is a server, and what its requests say beside the question.
+
+All arms get the same pages. `plain` and what only differs from it in tokens go to stock vLLM, a
+server of the same model and flags in a process without our plugins; the rest go to ours, the last
+ones to its research arms (`server/research/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+CELL = 28
+"""Pixels on a side of one visual token of Qwen2.5-VL."""
+
+Size = tuple[int, int]
+Fields = Callable[[Size], dict[str, Any]]
+"""From the picture's (width, height) to what is added to the chat's body."""
+
+FILLER = "Read every line of the page with care before you say anything at all. " * 3
+"""Words before the question that change nothing but the number of text tokens."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to ask. `calibration` arms are there for the cost model alone (`limit.py`)."""
+
+    name: str
+    server: Literal["stock", "sdrpn"]
+    fields: Fields
+    base_tokens: int
+    filler: str = ""
+    calibration: bool = False
+    encoded_again: int = 0
+    """How often the vision tower encodes the base view beyond the first time."""
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Visual tokens of base view and crop; those of `plain` with more; where the gate is."""
+
+    base: int
+    crop: int
+    more: tuple[int, ...]
+    gate: dict[str, float]
+    forced: bool = False
+    """The RPN has no trained weights: all of its map is the region, whatever is on it."""
+
+
+def all_arms(budgets: Budgets) -> list[Arm]:
+    """Every arm, the one all others are compared with first."""
+    base = budgets.base
+    roi: dict[str, Any] = {"base_tokens": base, "crop_tokens": budgets.crop}
+    if budgets.forced:
+        roi["threshold"] = 0.0
+    zoom = {"roi": roi}
+    return [
+        Arm("plain", "stock", _budget(base), base),
+        Arm("plain, longer question", "stock", _budget(base), base, FILLER, calibration=True),
+        *(Arm(f"more tokens: {more}", "stock", _budget(more), more) for more in budgets.more),
+        Arm("unused", "sdrpn", _always({"roi": {**roi, "enabled": False}}), base),
+        Arm("zoom", "sdrpn", _always(zoom), base),
+        Arm("gate", "sdrpn", _always({"roi": {**roi, "gate": budgets.gate}}), base),
+        Arm(
+            "recompute", "sdrpn", _always({**zoom, "research": "recompute"}), base, encoded_again=1
+        ),
+        Arm("vicrop", "sdrpn", _always({**zoom, "research": "vicrop"}), base, encoded_again=2),
+        Arm("vicrop, cached", "sdrpn", _always({**zoom, "research": "vicrop-cached"}), base),
+        Arm("s2", "sdrpn", _tiles(base), base),
+    ]
+
+
+def _always(fields: dict[str, Any]) -> Fields:
+    return lambda size: fields
+
+
+def _budget(tokens: int) -> Fields:
+    """Stock vLLM's way to a token budget: its image processor scales to at most so many pixels."""
+    return _always({"mm_processor_kwargs": {"max_pixels": tokens * CELL * CELL}})
+
+
+def _tiles(base: int) -> Fields:
+    """S² (arXiv 2403.13043) as a stock model can take it: the picture at twice the scale in four
+    tiles, each as large as the base view, beside it as pictures of their own. The paper pools their
+    features into the base view's tokens, for which a model must be trained.
+    """
+
+    def quarters(size: Size) -> dict[str, Any]:
+        (x, y), (w, h) = (size[0] // 2, size[1] // 2), size
+        boxes = [[0, 0, x, y], [x, 0, w, y], [0, y, x, h], [x, y, w, h]]
+        return {"roi": {"base_tokens": base, "crop_tokens": base, "boxes": boxes}}
+
+    return quarters

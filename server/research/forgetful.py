@@ -1,0 +1,47 @@
+"""A chat handler that finds nothing cached: every pass computes its whole prompt.
+
+So the released two-pass code works: it runs the model on the base view, throws that away, and runs
+it on base view and crop. (It leaves pass 1 after the RPN's layers; vLLM always runs all of them.)
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from starlette.requests import Request
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+_VIEW = "image_pil"
+
+
+class Forgetful:
+    """Stands in for vLLM's chat handler, with caches of its own for every chat."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    async def create_chat_completion(
+        self, request: ChatCompletionRequest, raw_request: Request | None = None
+    ) -> Any:
+        """vLLM's answer. A salt parts the prefix cache; views of other names, those of pictures."""
+        salt = secrets.token_hex(8)
+        messages = [_renamed(message, salt) for message in request.messages]
+        changes = {"cache_salt": salt, "messages": messages}
+        return await self._handler.create_chat_completion(
+            request.model_copy(update=changes), raw_request
+        )
+
+
+def _renamed(message: Any, salt: str) -> Any:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    parts = [
+        {**part, "uuid": f"{part['uuid']}-{salt}"} if part.get("type") == _VIEW else part
+        for part in content
+    ]
+    return {**message, "content": parts}
