@@ -113,15 +113,15 @@ class TooSlow(RequestError):
 
 
 class ComeBackLater(RequestError):
-    """Nothing is wrong with the request; `retry_after` seconds from now it may be served."""
+    """Nothing is wrong with the request; `retry_after` seconds from now it may be served.
+
+    As it stands: by another replica, for this server is ending.
+    """
 
     cause = Rejection.DRAINING
     status = HTTPStatus.SERVICE_UNAVAILABLE
     type = "ServiceUnavailableError"
-
-    def __init__(self, message: str, retry_after: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    retry_after: ClassVar[int] = 5
 
     @property
     def headers(self) -> dict[str, str]:
@@ -135,6 +135,7 @@ class Busy(ComeBackLater):
     cause = Rejection.BUSY
     status = HTTPStatus.TOO_MANY_REQUESTS
     type = "RateLimitError"
+    retry_after = 1
 
 
 class DeadlinePassed(ComeBackLater):
@@ -142,3 +143,4 @@ class DeadlinePassed(ComeBackLater):
 
     cause = Rejection.TIMEOUT
     type = "TimeoutError"
+    retry_after = 1

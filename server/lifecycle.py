@@ -32,7 +32,6 @@ exit_status = 0
 """What the process should exit with once the server has ended."""
 
 _LOOKS_EVERY = 0.1
-_RETRY_ELSEWHERE_AFTER = 5
 _LAST_WORDS_WITHIN = 5.0
 """Seconds for errors to reach their clients after requests were ended."""
 
@@ -99,7 +98,7 @@ class Lifecycle:
         self._stop_serving()
 
     async def _end_all(self, reason: str) -> None:
-        self._endings.end_all(ComeBackLater(reason, _RETRY_ELSEWHERE_AFTER))
+        self._endings.end_all(ComeBackLater(reason))
         await self._admission.until_idle(_LAST_WORDS_WITHIN)
 
     def _stop_serving(self) -> None:

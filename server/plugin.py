@@ -104,7 +104,7 @@ def _put_two_passes_into(state: State, looker: Looker) -> None:
     responses.create_responses = resending(responses.create_responses)
     state.sdrpn_chat = state.openai_serving_chat = TwoPassChat(plain_chat, looker)
     state.openai_serving_chat_batch = TwoPassBatch(
-        state.openai_serving_chat_batch, state.sdrpn_chat
+        state.openai_serving_chat_batch, state.sdrpn_chat, state.sdrpn_admission
     )
     state.openai_serving_responses = TwoPassResponses(responses, plain_chat, looker)
     messages.put_two_passes_into(state.anthropic_serving_messages, looker)

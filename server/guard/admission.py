@@ -15,15 +15,12 @@ from server import metrics
 from server.errors import Busy, ComeBackLater, RequestError
 from server.guard.asgi import is_inference, refuse
 
-_RETRY_AFTER = 1
-_RETRY_ELSEWHERE_AFTER = 5
-
 
 class Admission:
     """The requests in flight of one server process; `closed` says why no more are taken."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._idle = asyncio.Event()
         self._idle.set()
         self.inflight = 0
@@ -32,17 +29,24 @@ class Admission:
     def enter(self) -> None:
         """Takes one more request. Raises Busy or ComeBackLater where that cannot be."""
         if self.closed:
-            raise ComeBackLater(self.closed, _RETRY_ELSEWHERE_AFTER)
-        if self.inflight >= self._limit:
-            raise Busy(f"{self._limit} requests are in flight already", _RETRY_AFTER)
-        self.inflight += 1
-        self._idle.clear()
-        metrics.REQUESTS_INFLIGHT.inc()
+            raise ComeBackLater(self.closed)
+        self.grow(1)
 
-    def leave(self) -> None:
-        """One request that entered is answered or abandoned."""
-        self.inflight -= 1
-        metrics.REQUESTS_INFLIGHT.dec()
+    def grow(self, more: int) -> None:
+        """A request that has entered counts for `more` besides: as many chats as it brings.
+
+        Raises Busy where that cannot be.
+        """
+        if self.inflight + more > self.limit:
+            raise Busy(f"{self.inflight} of {self.limit} requests are in flight already")
+        self.inflight += more
+        self._idle.clear()
+        metrics.REQUESTS_INFLIGHT.inc(more)
+
+    def leave(self, count: int = 1) -> None:
+        """What entered as `count` requests is answered or abandoned."""
+        self.inflight -= count
+        metrics.REQUESTS_INFLIGHT.dec(count)
         if not self.inflight:
             self._idle.set()
 

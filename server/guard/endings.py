@@ -49,7 +49,8 @@ class Endings:
         try:
             await app(scope, exchange.receive, exchange.send)
         except Exception:
-            # A handler that is ended while it reads the body fails in ways of its own.
+            # Once ended, the client gets the ending's error whatever the handler made of it: one
+            # that reads the body then fails, and so does one that waits for a dead engine.
             if exchange.error is None:
                 raise
         finally:
@@ -119,7 +120,7 @@ class _Exchange:
         """Sends what the handler says, until the exchange was ended."""
         if message["type"] == "http.response.start":
             if message["status"] == 500 and self._engine_is_dead():
-                self.end(ComeBackLater("the engine has died; the server is stopping", 5))
+                self.end(ComeBackLater("the engine has died; the server is stopping"))
             if self.error is None:
                 self._answer = message
         if self.error is None:

@@ -49,3 +49,9 @@ def note_report(raw_request: Request | None, report: RoiReport) -> None:
     """Leaves the report for the response's header."""
     if raw_request is not None:
         setattr(raw_request.state, STATE, report)
+
+
+def drop_report(raw_request: Request | None) -> None:
+    """Takes back what `note_report` left, if anything."""
+    if raw_request is not None and hasattr(raw_request.state, STATE):
+        delattr(raw_request.state, STATE)

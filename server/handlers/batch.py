@@ -1,7 +1,7 @@
 """Many chats in one request: vLLM's batch route (`OpenAIServingChatBatch`), with pictures.
 
 A batch with pictures is answered as the chats it holds, all at once, each with its two passes; one
-without stays vLLM's.
+without stays vLLM's. Every chat of either counts as a request in flight.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse, UsageInfo
 
 from server.chat import find_pictures, plain_messages
+from server.errors import RequestError
+from server.guard.admission import Admission
+from server.handlers.asked import drop_report
 from server.handlers.chat import TwoPassChat
 
 
 class TwoPassBatch:
     """Stands in for vLLM's batch handler."""
 
-    def __init__(self, handler: Any, chat: TwoPassChat) -> None:
+    def __init__(self, handler: Any, chat: TwoPassChat, admission: Admission) -> None:
         self._handler = handler
         self._chat = chat
+        self._admission = admission
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)
@@ -36,21 +40,48 @@ class TwoPassBatch:
     ) -> ChatCompletionResponse | ErrorResponse:
         """One choice per chat, in order; a choice's `roi` is its chat's. Raises RequestError."""
         chats = [plain_messages(messages) for messages in request.messages]
-        if not any(find_pictures(messages) for messages in chats):
+        if len(chats) > self._admission.limit:
+            message = f"a batch of {len(chats)} chats; this server takes {self._admission.limit}"
+            raise RequestError(message, "messages")
+        besides_the_first = len(chats) - 1
+        self._admission.grow(besides_the_first)
+        try:
+            if any(find_pictures(messages) for messages in chats):
+                return await self._answer_all(request, chats, raw_request)
             answer: (
                 ChatCompletionResponse | ErrorResponse
             ) = await self._handler.create_batch_chat_completion(request, raw_request)
             return answer
-        answers = await asyncio.gather(
-            *(self._answer(request, messages, raw_request) for messages in chats)
-        )
-        refused = next((one for one in answers if isinstance(one, ErrorResponse)), None)
-        return refused or _together(answers)
+        finally:
+            self._admission.leave(besides_the_first)
+
+    async def _answer_all(
+        self,
+        request: BatchChatCompletionRequest,
+        chats: list[list[Any]],
+        raw_request: Request | None,
+    ) -> ChatCompletionResponse | ErrorResponse:
+        """All `chats` at once; where one is refused, the others are given up."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._answer(request, messages, raw_request))
+                    for messages in chats
+                ]
+        except ExceptionGroup as raised:
+            raise raised.exceptions[0] from None
+        finally:
+            drop_report(raw_request)  # it would be the last chat's alone
+        answers = [task.result() for task in tasks]
+        failed = next((one for one in answers if isinstance(one, ErrorResponse)), None)
+        return failed or _together(answers)
 
     async def _answer(
         self, request: BatchChatCompletionRequest, messages: list[Any], raw_request: Request | None
     ) -> Any:
         single = request.to_chat_completion_request(messages)
+        if not find_pictures(messages):
+            single.roi = None  # meant for the chats that have one
         return await self._chat.create_chat_completion(single, raw_request)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,18 @@ def test_a_pruned_model_is_refused_and_its_rpn_is_not(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"pruned.*sdrpn serve BASE_MODEL --rpn"):
         plan(str(pruned), None, [], {})
     assert str(pruned) in option(plan(str(complete), str(pruned), [], {}), "--hf-overrides")
+
+
+def test_no_server_starts_without_our_part_of_it() -> None:
+    """vLLM would log that the endpoint plugin cannot be loaded, and serve without keys."""
+    broken = (
+        "import runpy, sys\n"
+        "sys.modules['server.guard'] = None\n"
+        "runpy.run_module('server.main', run_name='__main__')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", broken], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ended.returncode == 1
+    last_line = ended.stderr.rstrip().splitlines()[-1]
+    assert last_line.startswith("ModuleNotFoundError: No module named 'server.guard")

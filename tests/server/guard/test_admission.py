@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from server.errors import Busy
+from server.guard.admission import Admission
 from tests.server.guard.apps import CHAT, Guarded
 
 
@@ -41,3 +45,17 @@ async def test_a_request_that_fails_leaves_its_place() -> None:
         for _ in range(3):
             assert (await client.post(CHAT, content=b"{")).status_code == 422
     assert guarded.admission.inflight == 0
+
+
+def test_a_request_that_brings_more_counts_for_more() -> None:
+    admission = Admission(limit=3)
+    admission.enter()
+    with pytest.raises(Busy):
+        admission.grow(3)
+    assert admission.inflight == 1, "nothing is taken in part"
+    admission.grow(2)
+    with pytest.raises(Busy):
+        admission.enter()
+    admission.leave(2)
+    admission.leave()
+    assert admission.inflight == 0
