@@ -15,6 +15,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements/cpu.lock
 SYSTEM := requirements/system.txt
 INSTALLED := $(VENV)/.installed
+LMMS_EVAL := $(VENV)/lmms-eval
 # PyPI's torch is a CUDA build; the CPU build is on PyTorch's own index, unless pip finds it already.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(RUN) -m pip --disable-pip-version-check
@@ -61,7 +62,12 @@ system:
 	  $$root apt-get -qq install --no-install-recommends -y $$missing >/dev/null; } \
 	  || echo "could not install" $$missing": the tests that need them will fail" >&2
 
-test: $(INSTALLED) system
+# Stock lmms-eval, for one test: beside the environment, whose packages it shares.
+$(LMMS_EVAL)/.installed: requirements/lmms-eval.lock $(INSTALLED)
+	@echo "==> lmms-eval"; rm -rf $(LMMS_EVAL); \
+	$(PIP) install --quiet --no-deps --target $(LMMS_EVAL) -r $<; touch $@
+
+test: $(INSTALLED) $(LMMS_EVAL)/.installed system
 	@echo "==> ruff format --check"; $(RUN) -m ruff format --check .
 	@echo "==> ruff check"; $(RUN) -m ruff check .
 	@echo "==> mypy --strict"; $(RUN) -m mypy
