@@ -4,8 +4,8 @@
 # docker build --target ray -t sdrpn:ray .    the same with Ray, for models over several machines
 # docker build --target cpu -t sdrpn:cpu .    no GPU: the small model that ships, or one of yours
 #
-# Run it with a read-only root: what a server writes goes to the volume /cache (models, compiled
-# kernels) and to /tmp; tensor parallelism also wants shared memory.
+# Run it with a read-only root: what a server writes goes to the volume /cache, its home (models,
+# compiled kernels), and to /tmp; tensor parallelism also wants shared memory.
 #   docker run --read-only --tmpfs /tmp --shm-size 8g --gpus all -p 8000:8000 \
 #     -v models:/cache sdrpn:gpu Qwen/Qwen2.5-VL-7B-Instruct --rpn /cache/rpn
 
@@ -55,19 +55,15 @@ RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
   && /opt/sdrpn/bin/python -m rpn_plugin.torchvision_ops
 # There is no compiler in here: serve a model of your own with --enforce-eager.
 ENV PATH=/opt/sdrpn/bin:$PATH \
-  HOME=/cache \
-  XDG_CACHE_HOME=/cache \
-  XDG_CONFIG_HOME=/cache/config \
-  HF_HOME=/cache/huggingface \
-  VLLM_CACHE_ROOT=/cache/vllm
+  HOME=/cache
 VOLUME /cache
 USER 10001:0
 WORKDIR /cache
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=12s --start-period=15m --retries=4 \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=10)"]
-ENTRYPOINT ["sdrpn", "serve", "--host", "0.0.0.0", "--port", "8000"]
+HEALTHCHECK --interval=15s --timeout=12s --start-period=30m --retries=4 \
+  CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=10)"]
+ENTRYPOINT ["sdrpn", "serve", "--host=0.0.0.0", "--port=8000"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sdrpn (CPU)" \
@@ -84,15 +80,9 @@ RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
   uv pip install --system --no-cache /dist/*.whl
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /cache sdrpn \
   && install -d -o 10001 -g 0 -m 0770 /cache
+# What follows is the CPU target's too: images of different bases cannot inherit it.
 ENV HOME=/cache \
-  XDG_CACHE_HOME=/cache \
-  XDG_CONFIG_HOME=/cache/config \
-  HF_HOME=/cache/huggingface \
-  VLLM_CACHE_ROOT=/cache/vllm \
-  TRITON_CACHE_DIR=/cache/triton \
-  TORCHINDUCTOR_CACHE_DIR=/cache/inductor \
-  FLASHINFER_WORKSPACE_BASE=/cache \
-  CUDA_CACHE_PATH=/cache/cuda
+  TORCHINDUCTOR_CACHE_DIR=/cache/inductor
 VOLUME /cache
 USER 10001:0
 WORKDIR /cache
@@ -100,7 +90,7 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=12s --start-period=30m --retries=4 \
   CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=10)"]
-ENTRYPOINT ["sdrpn", "serve", "--host", "0.0.0.0", "--port", "8000"]
+ENTRYPOINT ["sdrpn", "serve", "--host=0.0.0.0", "--port=8000"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sdrpn (GPU)" \

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 
 from server import flags, launch
 
-_SERVE_USAGE = "sdrpn serve [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
+_SERVE_USAGE = "sdrpn serve [--flag=value ...] [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
 _SERVE_ABOUT = """\
 Serve MODEL (a Hugging Face folder or name; without one, the small model that ships with sdrpn)
 with its RPN, OpenAI-compatible, on 127.0.0.1:8000. Every other flag goes to vLLM's server."""
@@ -63,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Become vLLM's server for the model named by the first argument, if that is no flag."""
-    model = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    """Become vLLM's server for the model, with everything else that was asked for."""
+    model, flags_given = _take_model(arguments)
     parser = argparse.ArgumentParser(
         usage=_SERVE_USAGE,
         description=_SERVE_ABOUT,
@@ -76,7 +77,7 @@ def serve(arguments: Sequence[str]) -> int:
         "--print", action="store_true", help="show vLLM's command line and environment, and exit"
     )
     flags.add_flags(parser)
-    options, vllm_arguments = parser.parse_known_args(arguments[1 if model else 0 :])
+    options, vllm_arguments = parser.parse_known_args(flags_given)
     environment = {**os.environ, **flags.variables(options)}
     try:
         planned = launch.plan(model, options.rpn, vllm_arguments, environment)
@@ -88,6 +89,18 @@ def serve(arguments: Sequence[str]) -> int:
         return 0
     launch.run(planned)
     return 0  # not reached: the process has become the server
+
+
+def _take_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The first argument that is no `--flag=value`, unless that is a flag too; and the others.
+
+    An image's entry point puts some of these before what its user adds. After a flag written
+    without `=`, only vLLM could tell a model from a value.
+    """
+    own = next((n for n, one in enumerate(arguments) if not re.match("--[^=]+=", one)), None)
+    if own is None or arguments[own].startswith("-"):
+        return None, list(arguments)
+    return arguments[own], [*arguments[:own], *arguments[own + 1 :]]
 
 
 def _shown(planned: launch.Launch) -> str:

@@ -3,6 +3,9 @@
 A caller's own `X-Request-Id` is kept if it is short and plain, else it is replaced. Written into
 the request's headers, it is what vLLM names both passes' engine requests after
 (`OpenAIServing._base_request_id`), and so what stands in vLLM's own logs.
+
+Not asgi-correlation-id's middleware, which adds its header to the answer where this one sets it:
+with vLLM's `--enable-request-id-headers` an answer would have two.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from rpn_plugin.compat import check_vllm_version
-
-DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+from tests.deploy.dockerfile import DOCKERFILE, instructions
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -18,14 +17,14 @@ def test_hadolint_finds_nothing() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_no_target_runs_as_root_or_without_a_health_check() -> None:
-    text = DOCKERFILE.read_text()
-    for target in ("cpu", "gpu"):
-        stage = re.search(rf"^FROM \S+ AS {target}$(.*?)(?=^FROM |\Z)", text, re.M | re.S)
-        assert stage, target
-        for line in ("USER 10001:0", "HEALTHCHECK", "VOLUME /cache", "LABEL", "STOPSIGNAL SIGTERM"):
-            assert re.search(rf"^{line}", stage[1], re.M), f"{target} lacks {line}"
-    assert text.rstrip().splitlines()[-1] == "USER 10001:0"
+def test_the_cpu_and_the_gpu_target_run_alike() -> None:
+    cpu, gpu = instructions("cpu"), instructions("gpu")
+    for kind in ("VOLUME", "USER", "WORKDIR", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT"):
+        assert cpu[kind] == gpu[kind], kind
+        assert len(gpu[kind]) == 1, kind
+    assert gpu["USER"] == ["10001:0"]
+    assert cpu["LABEL"] == [label.replace("(GPU)", "(CPU)") for label in gpu["LABEL"]]
+    assert instructions("ray")["USER"][-1] == "10001:0"
 
 
 def test_the_gpu_image_is_of_the_vllm_this_is_made_for() -> None:
