@@ -1,323 +1,71 @@
 """What decides how good an RPN gets, tried on the shipped model: `python -m demo.distill_study`.
 
-Pages are rendered, and every head's attention and the states before the RPN are computed once and
-kept under --runs; each *arm* then makes labels of its own from them and trains an RPN of its own,
-with the machinery of `sdrpn distill`. True boxes are used for measuring, and by the arms that are
-called oracles.
+- `data`: 300, 1000, 3000 and 10,000 questions, three seeds each, as table and picture;
+- `kinds`: pages of kinds that were never seen in training;
+- `heads`, `labels`: which heads and which labels teach best.
 
-- `heads`: heads found without boxes, all heads of the middle layers, every single layer (the best
-  of them is an oracle's choice), the three best heads by an oracle;
-- `labels`: the published labels and each departure from them;
-- `data`: 300, 1000, 3000 and 10000 questions, three seeds each.
-
-A study that was ended goes on where it was. Tables go to RUNS/STUDY.md.
+Pages are rendered, and what they have in common is computed once and kept under --runs; a study
+that was ended goes on where it was. `data` and `kinds` count right answers too, which an endpoint
+with the shipped model gives (without --url one is started and stopped): it gets each RPN's regions
+with the questions, so its own RPN has no part in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
+import demo.study.data
+import demo.study.heads
+import demo.study.unseen
 from demo.architecture import MODEL_DIR
-from demo.pages import BASE_TOKENS, write_pages
-from rpn_plugin.distill.base_model import BaseModel
-from rpn_plugin.distill.chats import chats_of, chunks
-from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, states_of
-from rpn_plugin.distill.formats import read_samples
-from rpn_plugin.distill.heads import Heads, all_heads, grouped, middle_heads, show_heads
-from rpn_plugin.distill.label_step import Labelled, label_settings
-from rpn_plugin.distill.labels import LabelOptions, pseudo_labels
-from rpn_plugin.distill.measure import Measured
-from rpn_plugin.distill.processes import Processes
-from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.read_attention import answers_of
-from rpn_plugin.distill.samples import Sample
-from rpn_plugin.distill.settings import DistillSettings
-from rpn_plugin.distill.shards import Shards, write_json
-from rpn_plugin.distill.source import choose_source
-from server.distill import show
+from demo.endpoint import running_endpoint
 
-STUDY_SEED = 606
-"""Pages of no other part of the demo."""
-
-HELD_OUT = 150
-QUESTIONS = (300, 1000, 3000, 10000)
-AREA = 1 / 7
-"""Arms are compared at regions of the same mean size: about that of the shipped RPN."""
-
-# The shipped RPN's shape. Small data is passed over often enough for every arm to come to rest.
-SETTINGS = DistillSettings(
-    tap_layer=1, depth=2, base_tokens=BASE_TOKENS, crop_tokens=BASE_TOKENS, max_new_tokens=4,
-    batch=64, micro_batch=64, label_batch=16, lr=1e-3, calibration=64, cache_states=True,
-    checkpoint_seconds=60,
-)  # fmt: skip
-STEPS = 100
-
-DemoLabels = LabelOptions(relative_peak=True, foreground=0.3)
-"""The options that the shipped RPN's labels are nearest to."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to make labels: `heads` and `rows` of attention, `options`, how many questions."""
-
-    name: str
-    heads: Heads
-    rows: str
-    options: LabelOptions = DemoLabels
-    questions: int = 10**9
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an arm came to. `labelled`: questions that got labels. `precision`: labelled foreground
-    cells that touch the thing asked for. On held-out pages, where regions are as large as AREA
-    (between two thresholds, in proportion): `covered`, things covered by 80 %, and `kept` of the
-    labels' foreground."""
-
-    arm: str
-    heads: str
-    rows: str
-    questions: int
-    seed: int
-    labelled: float
-    precision: float
-    covered: float
-    kept: float
-
-
-class Study:
-    """Pages, every head's maps and the states, made once; arms on them."""
-
-    def __init__(self, folder: Path, questions: int, model: Path) -> None:
-        self.folder = folder / f"{questions}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log = Log(self.folder / "study.log", speaks=True)
-        self._alone = Processes(0, 1, torch.device("cpu"))
-        pages = self.folder / "pages" / "pages.jsonl"
-        if not pages.exists():
-            write_pages(STUDY_SEED, questions + HELD_OUT, pages.parent)
-        self.samples = read_samples(pages)[0]
-        self.base = BaseModel.load(
-            model, show, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
-        )
-        self.layers, self.heads = len(self.base.layers), self.base.heads
-        self.made_with = label_settings(SETTINGS, self.samples, self.base.fingerprint())
-        self._fresh = self.base.new_rpn(rpn_config(self.base, SETTINGS, 1, 2))
-
-    @cached_property
-    def found(self) -> tuple[Heads, str]:
-        """Heads and rows that `--heads auto` chooses."""
-        source = choose_source(
-            self.base, self.samples, SETTINGS, self.made_with, self.folder / "heads.json",
-            self._alone, self.log,
-        )  # fmt: skip
-        return source.grounding, source.queries
-
-    @cached_property
-    def maps(self) -> dict[str, list[Tensor]]:
-        """By rows of attention, for every page float16 [layers, heads, rows, cols]."""
-        pieces = chunks(range(len(self.samples)), 50)
-        shards = Shards(self.folder / "maps", len(pieces), self.made_with)
-        bar = self.log.bar("maps of all heads", len(self.samples))
-        for number in shards.missing():
-            shards.write(number, self._read_maps(pieces[number]))
-            bar.update(len(pieces[number]))
-        bar.close()
-        maps: dict[str, list[Tensor]] = {"prefill": [], "decode": [], "both": []}
-        for number in range(shards.count):
-            tensors = shards.read(number)
-            for rows, kept in maps.items():
-                for place, grid in enumerate(tensors["grids"].tolist()):
-                    cells = tensors[rows][place, ..., : grid[0] * grid[1]]
-                    kept.append(cells.unflatten(-1, tuple(grid)))
-        return maps
-
-    def _read_maps(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        every = all_heads(self.layers, self.heads)
-        found: dict[str, list[Tensor]] = {"prefill": [], "decode": [], "both": [], "grids": []}
-        for chats in chats_of(self.base, self.samples, chunks(numbers, 20), 1, []):
-            answers = answers_of(self.base, chats, self.samples, SETTINGS)
-            for rows in ("prefill", "decode", "both"):
-                maps = self.base.attention(chats.prompts, answers, rows, every)
-                stacked = torch.stack([maps[n] for n in sorted(maps)], 1).half()
-                room = 2 * BASE_TOKENS - stacked.shape[-1]
-                found[rows].append(torch.nn.functional.pad(stacked, (0, room)))
-            found["grids"].append(torch.tensor(chats.prompts.grids))
-        return {name: torch.cat(parts) for name, parts in found.items()}
-
-    def best_heads(self, rows: str, count: int) -> Heads:
-        """An oracle's: the heads that look most often at the thing asked for."""
-        hits = torch.zeros(self.layers, self.heads)
-        for sample, maps in zip(self.samples, self.maps[rows], strict=True):
-            truth = torch.from_numpy(on_thing(sample, maps.shape[-2:])).flatten()
-            hits += truth[maps.flatten(-2).argmax(-1)].float()
-        best = hits.flatten().argsort(descending=True, stable=True)[:count].tolist()
-        return grouped([divmod(place, self.heads) for place in best])
-
-    def untrained(self, arm: Arm) -> Outcome:
-        """What the labels of one arm are, without an RPN that learns them."""
-        labelled = self._labels(arm)
-        return self._outcome(arm, labelled, labelled, Measured(0, 0.0, 0.0, ()))
-
-    def run(self, arm: Arm) -> Outcome:
-        """Trains and measures one arm, unless that was done before."""
-        path = self.folder / "arms" / f"{arm.name}.json"
-        asked = {**self.made_with, **asdict(arm), "heads": show_heads(arm.heads), "steps": STEPS}
-        if path.exists() and (known := json.loads(path.read_text()))["asked"] == asked:
-            return Outcome(**known["outcome"])
-        labelled = self._labels(arm)
-        learnt = [item for item in labelled[:-HELD_OUT] if item.teaches]
-        order = torch.randperm(len(learnt), generator=torch.Generator().manual_seed(arm.seed))
-        chosen = [learnt[i] for i in sorted(order[: arm.questions].tolist())]
-        epochs = STEPS * SETTINGS.batch / max(len(chosen), 1)
-        settings = SETTINGS.model_copy(update={"seed": arm.seed, "epochs": epochs})
-        lessons = Lessons(self.samples, chosen, labelled[-HELD_OUT:], asked)
-        rpn = copy.deepcopy(self._fresh)
-        measured = fit(
-            rpn, lessons, self._states, path.with_suffix(""), settings, self._alone, self.log
-        )
-        outcome = self._outcome(arm, labelled, chosen, measured)
-        write_json(path, {"asked": asked, "outcome": asdict(outcome)})
-        self.log.say(f"{arm.name}: {outcome}")
-        return outcome
-
-    def _labels(self, arm: Arm) -> list[Labelled]:
-        made = []
-        for number, maps in enumerate(self.maps[arm.rows]):
-            seen = torch.stack([maps[n, h] for n, hs in arm.heads.items() for h in hs])
-            seen = seen.float().mean(0)
-            labels = pseudo_labels(seen.numpy(), options=arm.options).labels.astype(np.int8)
-            size = self._sizes[number]
-            made.append(Labelled(number, torch.from_numpy(labels), seen, size))
-        return made
-
-    @cached_property
-    def _sizes(self) -> list[tuple[int, int]]:
-        return [sample.picture().size for sample in self.samples]
-
-    @cached_property
-    def _states(self):  # type: ignore[no-untyped-def]  # whichever kind of States
-        self.maps, self.found  # noqa: B018 - these need the layers that are cut off now
-        self.base.keep_layers(1)
-        items = [
-            Labelled(n, torch.empty(0), torch.empty(0), (1, 1)) for n in range(len(self.samples))
-        ]
-        lessons = Lessons(self.samples, items, [], self.made_with)
-        folder = self.folder / "states"
-        return states_of(self.base, lessons, folder, SETTINGS, self._alone, self.log)
-
-    def _outcome(
-        self, arm: Arm, labelled: Sequence[Labelled], chosen: Sequence[Labelled], measured: Measured
-    ) -> Outcome:
-        hits = [
-            on_thing(self.samples[item.number], item.labels.shape)[(item.labels == 1).numpy()]
-            for item in labelled
-        ]
-        return Outcome(
-            arm.name, show_heads(arm.heads), arm.rows, len(chosen), arm.seed,
-            labelled=sum(item.teaches for item in labelled) / len(labelled),
-            precision=float(np.concatenate(hits).mean()) if any(h.size for h in hits) else 0.0,
-            covered=at_area(measured, "covered"), kept=at_area(measured, "kept"),
-        )  # fmt: skip
-
-
-def at_area(measured: Measured, what: str) -> float:
-    """A share at the threshold whose regions are as large as AREA of the picture."""
-    rows = sorted(measured.thresholds, key=lambda row: row.area)
-    if not rows:
-        return float("nan")
-    return float(np.interp(AREA, [r.area for r in rows], [getattr(r, what) or 0.0 for r in rows]))
-
-
-def on_thing(
-    sample: Sample, grid: Sequence[int]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """The cells of a grid over the page that touch the thing asked for."""
-    assert sample.box is not None
-    width, height = sample.picture().size
-    x0, y0, x1, y1 = sample.box
-    rows, cols = np.arange(grid[0]) * height / grid[0], np.arange(grid[1]) * width / grid[1]
-    down = (rows < y1) & (rows + height / grid[0] > y0)
-    across = (cols < x1) & (cols + width / grid[1] > x0)
-    return np.asarray(np.logical_and.outer(down, across))
-
-
-def head_arms(study: Study) -> Iterator[Arm]:
-    """Automatic, middle, every layer, and an oracle's three heads."""
-    heads, rows = study.found
-    yield Arm("automatic", heads, rows)
-    for layer in (1, 2, 0, *range(3, study.layers)):
-        yield Arm(f"layer {layer}", {layer: tuple(range(study.heads))}, rows)
-    yield Arm("middle third", middle_heads(study.layers, study.heads), rows)
-    yield Arm("oracle, 3 heads", study.best_heads(rows, 3), rows)
-
-
-def label_arms(study: Study) -> Iterator[Arm]:
-    """The published labels and departures from them, on the heads that were found."""
-    heads, rows = study.found
-    yield Arm("published", heads, "decode", LabelOptions())
-    yield Arm("rows both", heads, "both", LabelOptions())
-    yield Arm("rows prefill", heads, "prefill", LabelOptions())
-    yield Arm("relative_peak", heads, rows, LabelOptions(relative_peak=True))
-    for share in (0.1, 0.3, 0.4):
-        options = LabelOptions(relative_peak=True, foreground=share)
-        yield Arm(f"relative_peak, foreground {share}", heads, rows, options)
-
-
-def data_arms(study: Study) -> Iterator[Arm]:
-    """More and more questions, three seeds each."""
-    heads, rows = study.found
-    for questions in QUESTIONS:
-        if questions <= len(study.samples) - HELD_OUT:
-            for seed in range(3):
-                yield Arm(
-                    f"{questions} questions, seed {seed}", heads, rows, DemoLabels, questions, seed
-                )
-
-
-STUDIES = {"heads": head_arms, "labels": label_arms, "data": data_arms}
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Markdown, a row an arm."""
-    lines = [
-        "| arm | heads | rows | questions | labelled | precision of labels | true box covered | "
-        "label foreground kept |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {o.arm} | {o.heads} | {o.rows} | {o.questions} | {o.labelled:.1%} | {o.precision:.1%} "
-        f"| {o.covered:.1%} | {o.kept:.1%} |"
-        for o in outcomes
-    ]
-    return "\n".join(lines) + "\n"
+STUDIES = ("data", "kinds", "heads", "labels")
 
 
 def main() -> None:
     """Runs one study and prints its table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--questions", type=int, default=600, help="pages besides those held out")
     parser.add_argument("--model", type=Path, default=MODEL_DIR)
     parser.add_argument("--runs", type=Path, default=Path("runs/distill-study"))
-    parser.add_argument("--untrained", action="store_true", help="labels only, no RPNs")
+    parser.add_argument(
+        "--questions", type=int, default=demo.study.heads.QUESTIONS,
+        help="of heads and labels: pages besides those held out (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--untrained", action="store_true", help="of labels: labels only, no RPNs")
+    parser.add_argument("--url", help="of data and kinds: a running endpoint")
+    parser.add_argument("--unasked", action="store_true", help="of data and kinds: cover alone")
     options = parser.parse_args()
-    study = Study(options.runs, options.questions, options.model)
-    measure = study.untrained if options.untrained else study.run
-    outcomes = [measure(arm) for arm in STUDIES[options.study](study)]
-    (study.folder / f"{options.study}.md").write_text(table(outcomes), encoding="utf-8")
-    print(table(outcomes), end="")
+    folder = options.runs / options.study
+    if options.study in ("heads", "labels"):
+        found = demo.study.heads.study(
+            options.study, options.runs / "heads", options.questions, options.model,
+            options.untrained,
+        )  # fmt: skip
+    elif options.study == "data":
+        bench = demo.study.data.open_bench(folder, options.model)
+        with _endpoint(options, folder) as url:
+            found = demo.study.data.study(bench, url)
+    else:
+        bench = demo.study.unseen.open_bench(folder, options.model)
+        with _endpoint(options, folder) as url:
+            found = demo.study.unseen.study(bench, url)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{options.study}.md").write_text(found, encoding="utf-8")
+    print(found, end="")
+
+
+@contextmanager
+def _endpoint(options: argparse.Namespace, folder: Path) -> Iterator[str | None]:
+    if options.unasked or options.url:
+        yield None if options.unasked else options.url.rstrip("/")
+        return
+    with running_endpoint(folder) as url:
+        yield url
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,14 @@ from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, split, states_o
 from rpn_plugin.distill.formats import read_samples
 from rpn_plugin.distill.label_step import Labelled, label_settings, make_labels, read_labels
 from rpn_plugin.distill.labels import LabelOptions
-from rpn_plugin.distill.measure import THRESHOLDS, Measured, measure, roi_maps
+from rpn_plugin.distill.measure import (
+    COVERED,
+    THRESHOLDS,
+    Measured,
+    measure,
+    roi_maps,
+    share_inside,
+)
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings
@@ -94,8 +102,8 @@ class Bench:
         path = self.folder / "arms" / f"{arm.name}.json"
         about = {**self._made_with, "arm": _fingerprint(arm)}
         if path.exists() and (known := json.loads(path.read_text()))["about"] == about:
-            regions = {int(n): box for n, box in known["trained"].pop("regions").items()}
-            return Trained(**known["trained"], regions=regions)
+            boxes = {int(n): box for n, box in known["trained"].pop("regions").items()}
+            return Trained(**known["trained"], regions=boxes)
         chosen = [self.labelled[number] for number in arm.asked]
         settings = SETTINGS.model_copy(update={"seed": arm.seed})
         lessons = split(self.samples, chosen, about, settings)
@@ -125,6 +133,15 @@ class Bench:
         write_json(path, {"about": about, "trained": asdict(trained)})
         self.log.say(f"{arm.name}: covered {trained.covered:.3f}, loss {trained.loss:.4f}")
         return trained
+
+    def covered(self, pages: Sequence[int], regions: Mapping[int, list[int] | None]) -> float:
+        """The share of these pages whose region covers the thing asked for by 80 %."""
+        hits = 0
+        for number in pages:
+            box, region = self.samples[number].box, regions[number]
+            assert box is not None
+            hits += region is not None and share_inside(region, box) >= COVERED
+        return hits / len(pages)
 
     def _base_model(self) -> BaseModel:
         return BaseModel.load(

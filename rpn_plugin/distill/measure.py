@@ -130,13 +130,14 @@ def _at(
 
 def cover(regions: Sequence[Region], box: tuple[float, float, float, float]) -> float:
     """The largest share of `box` (pixels) that one of the regions holds."""
-    shares = [0.0]
-    for region in regions:
-        x0, y0, x1, y1 = region.box
-        width = max(0.0, min(box[2], x1) - max(box[0], x0))
-        height = max(0.0, min(box[3], y1) - max(box[1], y0))
-        shares.append(width * height / ((box[2] - box[0]) * (box[3] - box[1])))
-    return max(shares)
+    return max((share_inside(region.box, box) for region in regions), default=0.0)
+
+
+def share_inside(region: Sequence[float], box: Sequence[float]) -> float:
+    """The share of `box` that lies in `region`, both [x0, y0, x1, y1]."""
+    width = max(0.0, min(box[2], region[2]) - max(box[0], region[0]))
+    height = max(0.0, min(box[3], region[3]) - max(box[1], region[1]))
+    return width * height / ((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _cells_inside(regions: Sequence[Region], grid: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -1,0 +1,75 @@
+"""Unseen kinds of pages: RPNs made from tags or from circles, measured on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from demo.study.answers import Answers, Region
+from demo.study.bench import Arm, Bench, Trained
+from demo.study.data import spread
+from demo.study.kinds import PAGE_KINDS, write_kinds
+
+KINDS_SEED = 607
+LEARNT, TESTED = 334, 100
+"""Pages of each kind, to learn from and to measure on."""
+
+SEEDS = 3
+
+GROUPS = {
+    "tags": [kind.name for kind in PAGE_KINDS.values() if kind.asked == "tags"],
+    "circles": [kind.name for kind in PAGE_KINDS.values() if kind.asked == "signs"],
+}
+
+
+def open_bench(folder: Path, model: Path) -> Bench:
+    """LEARNT and TESTED pages of every kind."""
+    pages = folder / "pages" / "pages.jsonl"
+    if not pages.exists():
+        write_kinds(KINDS_SEED, LEARNT + TESTED, pages.parent)
+    return Bench(folder, pages, model)
+
+
+def arms(bench: Bench) -> Iterator[Arm]:
+    """From either group of kinds, and from half as many pages of each kind of both."""
+    each = LEARNT + TESTED
+    first = {kind: place * each for place, kind in enumerate(PAGE_KINDS)}
+    tested = tuple(n for start in first.values() for n in range(start + LEARNT, start + each))
+    sources = {**{name: (kinds, LEARNT) for name, kinds in GROUPS.items()},
+               "both": (list(PAGE_KINDS), LEARNT // 2)}  # fmt: skip
+    for name, (kinds, pages) in sources.items():
+        asked = tuple(n for kind in kinds for n in range(first[kind], first[kind] + pages))
+        for seed in range(SEEDS):
+            yield Arm(f"{name}, seed {seed}", asked, tested, seed)
+
+
+def study(bench: Bench, url: str | None) -> str:
+    """Trains and asks; the table. Without `url` nobody is asked."""
+    trained = {arm.name: bench.train(arm) for arm in arms(bench)}
+    answers = Answers(bench, url) if url else None
+    tested = list(next(iter(trained.values())).regions)
+    truth: dict[int, Region] = {n: list(map(int, bench.rows[n]["box"])) for n in tested}
+    if answers:
+        answers.ask((n, None) for n in tested)
+        answers.ask(truth.items())
+        answers.ask(pair for found in trained.values() for pair in found.regions.items())
+    head = [f"made from {source}" for source in (*GROUPS, "both")]
+    lines = ["| measured on | base view | true box | " + " | ".join(head) + " |"]
+    lines.append("|---" * (len(head) + 3) + "|")
+    for name, kinds in [*((k, [k]) for k in PAGE_KINDS), *((g, ks) for g, ks in GROUPS.items())]:
+        mine = [n for n in tested if bench.rows[n]["kind"] in kinds]
+        cells = ["–", "–"]
+        if answers:
+            cells = [f"{answers.right(dict.fromkeys(mine)):.2f}",
+                     f"{answers.right({n: truth[n] for n in mine}):.2f}"]  # fmt: skip
+        for source in (*GROUPS, "both"):
+            found = [trained[f"{source}, seed {seed}"] for seed in range(SEEDS)]
+            covered = spread([bench.covered(mine, f.regions) for f in found])
+            right = spread([answers.right(_only(f, mine)) for f in found]) if answers else "–"
+            cells.append(f"{covered}; {right}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _only(trained: Trained, pages: list[int]) -> dict[int, Region]:
+    return {n: trained.regions[n] for n in pages}
