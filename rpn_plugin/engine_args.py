@@ -14,6 +14,9 @@ from rpn_plugin.families import family_named
 CONNECTOR = "SdrpnConnector"
 """The name our KV connector is registered under."""
 
+RESEARCH_MODULE = "rpn_plugin.engine.research_connector"
+"""Where another connector of this name is, for research."""
+
 SETTINGS = "sdrpn"
 """The entry of the model's Hugging Face configuration that holds our settings."""
 
@@ -30,9 +33,11 @@ def hf_overrides(rpn: str | Path) -> dict[str, Any]:
     }
 
 
-def kv_transfer_config() -> dict[str, Any]:
-    """`kv_transfer_config` that carries RoI requests into the engine and maps out of it.
+def kv_transfer_config(research: bool = False) -> dict[str, Any]:
+    """`kv_transfer_config` that carries RoI requests into the engine and maps out of it; with
+    `research` also what methods need that sdrpn is compared with.
 
     A producer only: as a consumer, vLLM would hold back freed blocks for loads that never come.
     """
-    return {"kv_connector": CONNECTOR, "kv_role": "kv_producer"}
+    module = {"kv_connector_module_path": RESEARCH_MODULE} if research else {}
+    return {"kv_connector": CONNECTOR, "kv_role": "kv_producer", **module}

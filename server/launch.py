@@ -98,7 +98,7 @@ def plan(
     LaunchError.
     """
     try:
-        read_settings(environment)
+        research = read_settings(environment).research
     except SettingsError as error:
         raise LaunchError(str(error)) from error
     shipped = model is None
@@ -114,7 +114,7 @@ def plan(
     started_with = [
         *("--model", model),
         *("--hf-overrides", json.dumps({**overrides, **hf_overrides(folder)})),
-        *("--kv-transfer-config", json.dumps(kv_transfer_config())),
+        *("--kv-transfer-config", json.dumps(kv_transfer_config(research))),
         *_defaults_not_given(defaults, arguments),
         *arguments,
     ]

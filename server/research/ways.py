@@ -12,6 +12,7 @@ from server.errors import RequestError
 from server.handlers.chat import ChatAnswer, TwoPassChat
 from server.look import Looker
 from server.research.forgetful import Forgetful
+from server.research.vicrop import ViCropChat
 
 FIELD = "research"
 
@@ -40,4 +41,9 @@ class ResearchChat:
 
 def research_chat(ours: TwoPassChat, plain_chat: Any, looker: Looker) -> ResearchChat:
     """`ours` with the other ways beside it; `plain_chat` is vLLM's handler."""
-    return ResearchChat(ours, {"recompute": TwoPassChat(Forgetful(plain_chat), looker)})
+    ways: dict[str, TwoPassChat] = {
+        "recompute": TwoPassChat(Forgetful(plain_chat), looker),
+        "vicrop": ViCropChat(Forgetful(plain_chat), looker, at_once=True),
+        "vicrop-cached": ViCropChat(plain_chat, looker, at_once=False),
+    }
+    return ResearchChat(ours, ways)

@@ -1,0 +1,61 @@
+"""How much the last token of a prompt looks at a picture, in the model's layer behind the tap.
+
+vLLM's attention kernels keep no weights. But the tap holds what enters that layer, of every token;
+its norm and its query and key projections, read from the model's own files, make them again: for
+each head the softmax over all tokens of the prompt, then the mean over heads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from rpn_plugin.config import RpnConfig
+from rpn_plugin.head import RegionProposalNetwork, rotary_angles
+
+
+class LayerAttention(nn.Module):
+    """The attention of one layer, with the shapes of an RPN made for its model."""
+
+    def __init__(self, config: RpnConfig) -> None:
+        super().__init__()
+        self.config = replace(config, depth=1)
+        # An RPN of depth 1 has the norm, queries and keys of one layer of the model, and no more.
+        (self.layer,) = RegionProposalNetwork(self.config).requires_grad_(False).layers
+
+    def load(self, model: str) -> None:
+        """Take layer B's weights from the model folder `model`; random ones stay if it has none."""
+        beginning = f"layers.{self.config.tap_layer}."
+        for name, parameter in self.layer.named_parameters():
+            tensor = _tensor(Path(model), beginning + name)
+            if tensor is not None:
+                parameter.copy_(tensor)
+
+    def forward(self, hidden: Tensor, positions: Tensor) -> Tensor:
+        """Weights float32 [seq] of the last token of states [seq, hidden_size], whose rope
+        positions are int [3, seq].
+        """
+        rope = rotary_angles(positions[:, None], self.config)
+        normed = self.layer.input_layernorm(hidden[None])
+        query, key = self.layer.self_attn.query_key(normed, rope)
+        groups = query.shape[1] // key.shape[1]
+        keys = key.float().repeat_interleave(groups, dim=1)
+        scores = torch.einsum("bhd,bhsd->bhs", query[:, :, -1].float(), keys)
+        weights = torch.softmax(scores / math.sqrt(self.config.head_dim), dim=-1)
+        return weights.mean(dim=(0, 1))
+
+
+def _tensor(folder: Path, ending: str) -> Tensor | None:
+    """The language model's tensor whose name ends so, from the folder's weights."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a dict
+                if name.endswith(f".{ending}") and "visual" not in name:
+                    tensor: Tensor = weights.get_tensor(name)
+                    return tensor
+    return None
