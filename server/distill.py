@@ -7,10 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from rpn_plugin.families.base import ImageGrid
-from server.views import pad_to_square, scale_to_grid, view_grid
+from server.views import base_picture
 
 STEPS = ("labels", "train")
 
@@ -58,7 +55,7 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
     try:
         settings = settings_from(options)
         processes = join(settings.device)
-        run = Run(options.model, options.data, options.out, settings, processes, show)
+        run = Run(options.model, options.data, options.out, settings, processes, base_picture)
         for step in steps:
             run.labels() if step == "labels" else run.train()
         processes.close()
@@ -66,9 +63,3 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
         print(f"sdrpn distill: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def show(picture: Image.Image, tokens: int, image: ImageGrid) -> Image.Image:
-    """The base view of `picture` under a budget of `tokens`, as the server shows it."""
-    whole = picture if image.square is None else pad_to_square(picture, image.fill)
-    return scale_to_grid(whole, view_grid(picture.size, tokens, image=image), image.cell)

@@ -14,7 +14,7 @@ from PIL import Image
 from rpn_plugin.families import QWEN2_5_VL
 from rpn_plugin.families.base import ImageGrid
 from server.pictures import Picture
-from server.views import CELL, pad_to_square, scale_to_grid, view_grid
+from server.views import CELL, base_picture, scale_to_grid, view_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,8 @@ def base_view(picture: Picture, tokens: int, image: ImageGrid = QWEN2_5_VL.image
     """All of the picture, scaled down to at most `tokens` visual tokens; padded, where `image` says
     that views are squares.
     """
-    rows, cols = grid = view_grid(picture.image.size, tokens, image=image)
-    whole = picture.image if image.square is None else pad_to_square(picture.image, image.fill)
-    view = scale_to_grid(whole, grid, image.cell)
+    view = base_picture(picture.image, tokens, image)
+    rows, cols = grid = view.height // image.cell, view.width // image.cell
     return View(view, grid, f"{picture.digest}-{rows}x{cols}")
 
 

@@ -52,6 +52,16 @@ def view_grid(
     return min(rows, cols * image.max_aspect), min(cols, rows * image.max_aspect)
 
 
+def base_picture(
+    picture: Image.Image, tokens: int, image: ImageGrid = QWEN2_5_VL.image
+) -> Image.Image:
+    """All of `picture` under a budget of `tokens`, as the model sees it first: whole cells, padded
+    where views are squares.
+    """
+    whole = picture if image.square is None else pad_to_square(picture, image.fill)
+    return scale_to_grid(whole, view_grid(picture.size, tokens, image=image), image.cell)
+
+
 def scale_to_grid(picture: Image.Image, grid: tuple[int, int], cell: int = CELL) -> Image.Image:
     """`picture` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells."""
     rows, cols = grid

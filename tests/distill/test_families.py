@@ -24,8 +24,8 @@ from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.families import llava
-from server.distill import show
 from server.launch import SHIPPED_MODEL
+from server.views import base_picture
 from tests.engine.tiny_models import save_llava, save_qwen3_vl
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ class Kind:
     folder: Path
 
     def load(self) -> BaseModel:
-        return BaseModel.load(self.folder, show, 64, device=CPU, dtype=torch.float32)
+        return BaseModel.load(self.folder, base_picture, 64, device=CPU, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module", params=SAVE)
@@ -154,7 +154,9 @@ def test_a_run_makes_an_rpn_that_fits(kind: Kind, tmp_path: Path) -> None:
     settings = (
         settings.model_copy(update={"label_options": ""}) if kind.family == "llava" else settings
     )
-    run = Run(str(kind.folder), data, tmp_path / "out", settings, Processes(0, 1, CPU), show)
+    run = Run(
+        str(kind.folder), data, tmp_path / "out", settings, Processes(0, 1, CPU), base_picture
+    )
     run.labels()
     run.train()
     rpn = load_rpn(tmp_path / "out")

@@ -15,8 +15,8 @@ from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.samples import Sample
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.sweep import Tried, choose, table, tap_layers
-from server.distill import show
 from server.launch import SHIPPED_MODEL
+from server.views import base_picture
 
 CALIBRATION = 12
 
@@ -35,7 +35,9 @@ def peak_is_on_the_thing(sample: Sample, cells: torch.Tensor) -> bool:
 
 def test_heads_of_the_shipped_model_look_at_what_is_asked_for(pages: Path, tmp_path: Path) -> None:
     samples = read_samples(pages)[0]
-    base = BaseModel.load(SHIPPED_MODEL, show, 64, device=torch.device("cpu"), dtype=torch.float32)
+    base = BaseModel.load(
+        SHIPPED_MODEL, base_picture, 64, device=torch.device("cpu"), dtype=torch.float32
+    )
     settings = DistillSettings(calibration=CALIBRATION, label_batch=12, max_new_tokens=3)
     scores = score_heads(base, samples, settings, Log(tmp_path / "log", speaks=False))
     rows = max(scores, key=lambda kind: scores[kind].follows(settings.head_count))
