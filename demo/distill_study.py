@@ -37,6 +37,10 @@ def main() -> None:
         help="of heads and labels: pages besides those held out (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--untrained", action="store_true", help="of labels: labels only, no RPNs")
+    parser.add_argument(
+        "--rpn", type=Path, nargs="*", default=[MODEL_DIR / "rpn"],
+        help="of data: RPNs to measure beside them (default: the shipped one)",
+    )  # fmt: skip
     parser.add_argument("--url", help="of data and kinds: a running endpoint")
     parser.add_argument("--unasked", action="store_true", help="of data and kinds: cover alone")
     options = parser.parse_args()
@@ -49,7 +53,7 @@ def main() -> None:
     elif options.study == "data":
         bench = demo.study.data.open_bench(folder, options.model)
         with _endpoint(options, folder) as url:
-            found = demo.study.data.study(bench, url)
+            found = demo.study.data.study(bench, url, options.rpn)
     else:
         bench = demo.study.unseen.open_bench(folder, options.model)
         with _endpoint(options, folder) as url:

@@ -14,26 +14,18 @@ from torch import Tensor
 from demo.packing import Packed
 
 
-def hidden_states(
-    language: Any, packed: Packed, *, layers: int | None = None
-) -> tuple[Tensor, list[Tensor]]:
-    """Runs the first `layers` layers of `language` (Qwen2.5-VL's, or a Llama), by default all.
-
-    Returns hidden states [batch, length, hidden], normed if all layers ran, and each layer's
-    attention from the segments without a crop to the shared part, [batch, heads, tokens, shared].
-    """
+def hidden_states(language: Any, packed: Packed) -> Tensor:
+    """Normed hidden states [batch, length, hidden] of `language` (Qwen2.5-VL's, or a Llama)."""
     hidden = language.embed_tokens(packed.ids)
     hidden = hidden.masked_scatter(packed.image_mask[..., None], packed.features.to(hidden.dtype))
     cos, sin = rope(language.config, packed.positions)
-    maps = []
-    chosen = language.layers if layers is None else language.layers[:layers]
-    for layer in chosen:
+    for layer in language.layers:
         normed = layer.input_layernorm(hidden)
-        mixed, weights = _attention(layer.self_attn, normed, cos, sin, packed)
-        hidden = hidden + mixed
+        hidden = hidden + _attention(layer.self_attn, normed, cos, sin, packed)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        maps.append(weights.detach())
-    return (language.norm(hidden) if layers is None else hidden), maps
+    normed = language.norm(hidden)
+    assert isinstance(normed, Tensor)
+    return normed
 
 
 def rope(config: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,10 +40,8 @@ def rope(config: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-def _attention(
-    attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, packed: Packed
-) -> tuple[Tensor, Tensor]:
-    """Output [batch, length, hidden], and the weights that hidden_states returns."""
+def _attention(attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor, packed: Packed) -> Tensor:
+    """Output [batch, length, hidden]."""
     batch, length, _ = hidden.shape
     q, k, v = (
         projection(hidden).reshape(batch, length, -1, attention.head_dim).transpose(1, 2)
@@ -64,26 +54,28 @@ def _attention(
     shared = _own(q0, k0, 1).softmax(-1) @ v0
     padding = torch.zeros(batch, 1, 1, layout.shared, dtype=q.dtype)
     padding.masked_fill_(~packed.used[:, None, None, : layout.shared], -1e4)
-    plain, weights = _segments(q1, k0, k1, v0, v1, padding, layout.plain)
-    cropped, _ = _segments(q2, k0, k2, v0, v2, padding, layout.cropped)
+    plain = _segments(q1, k0, k1, v0, v1, padding, layout.plain)
+    cropped = _segments(q2, k0, k2, v0, v2, padding, layout.cropped)
     mixed = torch.cat([shared, plain, cropped], 2).transpose(1, 2).reshape(batch, length, -1)
-    return attention.o_proj(mixed), weights
+    output = attention.o_proj(mixed)
+    assert isinstance(output, Tensor)
+    return output
 
 
 def _segments(
     q: Tensor, k0: Tensor, k: Tensor, v0: Tensor, v: Tensor, padding: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """Attention of `count` equal segments to the shared part (k0, v0) and each to itself.
-
-    Returns what is mixed, shaped as `q`, and the weights on the shared part.
+) -> Tensor:
+    """Attention of `count` equal segments to the shared part (k0, v0) and each to itself: what is
+    mixed, shaped as `q`.
     """
     if not count:
-        return q, q
+        return q
     shared = k0.shape[2]
     scores = torch.cat([q @ k0.transpose(-1, -2) + padding, _own(q, k, count)], -1)
     weights = scores.softmax(-1).to(v.dtype)
     own = weights[..., shared:].unflatten(2, (count, -1)) @ v.unflatten(2, (count, -1))
-    return weights[..., :shared] @ v0 + own.flatten(2, 3), weights[..., :shared]
+    mixed: Tensor = weights[..., :shared] @ v0 + own.flatten(2, 3)
+    return mixed
 
 
 def _own(q: Tensor, k: Tensor, count: int) -> Tensor:

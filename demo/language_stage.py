@@ -123,7 +123,7 @@ def _answer_logits(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     """Logits at the places of the answers' tokens, and these tokens."""
     asked = packed.targets != IGNORE
     with bfloat16(model):
-        hidden, _ = hidden_states(model.model.language_model, packed)
+        hidden = hidden_states(model.model.language_model, packed)
         logits = F.linear(hidden[asked], model.model.language_model.embed_tokens.weight)
     return logits, packed.targets[asked]
 

@@ -199,12 +199,6 @@ def pack(pages: Sequence[tuple[PageFeatures, Sequence[Question]]], layout: Layou
     )
 
 
-def shared_length(page: PageFeatures) -> int:
-    """Tokens of the chat up to the end of the base view."""
-    rows, cols = page.views[0].grid
-    return len(encode(PREFIX)) + rows * cols + 1
-
-
 def _append_question(row: _Row, page: PageFeatures, question: Question, owner: int) -> None:
     """Appends crop, question and answer, without the answer's last token, which nothing follows."""
     if question.crop:

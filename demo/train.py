@@ -1,8 +1,8 @@
 """Trains the small model from nothing: `python -m demo.train`.
 
-Three stages, each resumable: the vision tower on dense labels, the language model on questions, the
-RPN on the model's own attention. Then the model folder is written. Started again after a kill at
-any time, it goes on where the last checkpoint was; checkpoints and logs lie in `--runs`.
+Three stages, each resumable: the vision tower on dense labels, the language model on questions,
+and, when the model folder is written, its RPN by `sdrpn distill`. Started again after a kill at any
+time, it goes on where the last checkpoint was; checkpoints and logs lie in `--runs`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import torch
 from demo.architecture import MODEL_DIR, build_model, save_model
 from demo.device import training_device
 from demo.language_stage import LanguageRecipe, train_language
-from demo.rpn_stage import RpnRecipe, train_rpn
+from demo.rpn_stage import SETTINGS, RpnRecipe, distill_rpn
 from demo.vision_stage import normalise_features, train_vision
-from rpn_plugin.checkpoint import save_rpn
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ FULL = Recipe()
 SMOKE = Recipe(
     vision_steps=2,
     language=LanguageRecipe(steps=2, steps_per_shard=2, shard_pages=16, held_out_pages=8),
-    rpn=RpnRecipe(steps=2, pages=8, validation_pages=4),
+    rpn=RpnRecipe(16, SETTINGS.model_copy(update={"label_options": "", "epochs": 1})),
 )
 """Seconds instead of an hour, for tests: every stage runs, nothing is learnt."""
 
@@ -47,9 +46,9 @@ def train(recipe: Recipe, runs: Path, out: Path) -> None:
     train_vision(model, runs, recipe.vision_steps)
     normalise_features(model.model.visual)
     train_language(model, runs, recipe.language)
-    rpn = train_rpn(model, runs, recipe.rpn)
     save_model(model, out)
-    save_rpn(rpn.to(torch.bfloat16), out / "rpn")
+    torch.set_default_device("cpu")  # from here on `sdrpn distill` decides
+    distill_rpn(out, runs, recipe.rpn)
     print(f"wrote {out}", flush=True)
 
 

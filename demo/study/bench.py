@@ -19,11 +19,12 @@ import numpy as np
 import torch
 
 from demo.pages import BASE_TOKENS
+from demo.rpn_stage import SETTINGS
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, split, states_of
 from rpn_plugin.distill.formats import read_samples
 from rpn_plugin.distill.label_step import Labelled, label_settings, make_labels, read_labels
-from rpn_plugin.distill.labels import LabelOptions
+from rpn_plugin.distill.labels import label_options
 from rpn_plugin.distill.measure import (
     COVERED,
     THRESHOLDS,
@@ -34,25 +35,17 @@ from rpn_plugin.distill.measure import (
 )
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.shards import Shards, write_json
 from rpn_plugin.distill.source import choose_source
 from rpn_plugin.distill.states import States
+from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.roi import regions_from_map
-from server.distill import show
+from server.views import base_picture
 
 AREA = 1 / 7
 """Arms are compared at regions of the same mean size: about that of the shipped RPN."""
 
-TAP_LAYER, DEPTH = 1, 2
-"""The shipped RPN's shape."""
-
-SETTINGS = DistillSettings(
-    tap_layer=TAP_LAYER, depth=DEPTH, base_tokens=BASE_TOKENS, crop_tokens=BASE_TOKENS,
-    max_new_tokens=4, label_options="relative_peak", foreground=0.3, batch=64, micro_batch=64,
-    label_batch=16, lr=1e-3, calibration=128, cache_states=True, checkpoint_seconds=60, workers=1,
-)  # fmt: skip
-LABELS = LabelOptions(relative_peak=True, foreground=0.3)
+LABELS = label_options(SETTINGS.label_options, SETTINGS.foreground)
 
 STEPS = 160
 """Of every arm, whatever it learns from: once over 10,000 questions, 38 times over 300."""
@@ -87,6 +80,14 @@ class Trained:
     regions: dict[int, list[int] | None]
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Regions in pixels by page, None for none, and what the maps behind them are worth."""
+
+    regions: dict[int, list[int] | None]
+    measured: Measured
+
+
 class Bench:
     """The pages of one `pages.jsonl`, their labels and states, kept in `folder`."""
 
@@ -110,29 +111,35 @@ class Bench:
         epochs = arm.steps * settings.batch / len(lessons.learnt)
         settings = settings.model_copy(update={"epochs": epochs})
         base = self._base_model()
-        rpn = base.new_rpn(rpn_config(base, settings, TAP_LAYER, DEPTH))
+        rpn = base.new_rpn(rpn_config(base, settings, settings.tap_layer, settings.depth))
         folder = path.with_suffix("")
         own = fit(rpn, lessons, self._states, folder, settings, self._alone, self.log).best()
         assert own is not None, "too few questions to hold any out"
-        maps = roi_maps(rpn, self._states, arm.tested, settings)
-        tested = [self.labelled[number] for number in arm.tested]
-        family = rpn.config.family
-        measured = measure(maps, tested, self.samples, family, THRESHOLDS)
-        served = measured.at(own.threshold)
-        regions: dict[int, list[int] | None] = {}
-        for item in tested:
-            found = regions_from_map(
-                maps[item.number].numpy(), item.size, threshold=own.threshold, family=family
-            )
-            regions[item.number] = [int(v) for v in found[0].box] if found else None
+        found = self.place(rpn, own.threshold, arm.tested)
+        served = found.measured.at(own.threshold)
         trained = Trained(
             arm.name, len(lessons.learnt), arm.seed, own.threshold,
             covered=served.covered or 0.0, area=served.area,
-            covered_at_area=at_area(measured, "covered"), loss=measured.loss, regions=regions,
+            covered_at_area=at_area(found.measured, "covered"), loss=found.measured.loss,
+            regions=found.regions,
         )  # fmt: skip
         write_json(path, {"about": about, "trained": asdict(trained)})
         self.log.say(f"{arm.name}: covered {trained.covered:.3f}, loss {trained.loss:.4f}")
         return trained
+
+    def place(self, rpn: RegionProposalNetwork, threshold: float, tested: Sequence[int]) -> Placed:
+        """Where `rpn` would have the model look on the pages `tested`."""
+        assert rpn.config.tap_layer == SETTINGS.tap_layer, "made for other states"
+        maps = roi_maps(rpn, self._states, tested, SETTINGS)
+        items = [self.labelled[number] for number in tested]
+        family = rpn.config.family
+        regions: dict[int, list[int] | None] = {}
+        for item in items:
+            found = regions_from_map(
+                maps[item.number].numpy(), item.size, threshold=threshold, family=family
+            )
+            regions[item.number] = [int(v) for v in found[0].box] if found else None
+        return Placed(regions, measure(maps, items, self.samples, family, (*THRESHOLDS, threshold)))
 
     def covered(self, pages: Sequence[int], regions: Mapping[int, list[int] | None]) -> float:
         """The share of these pages whose region covers the thing asked for by 80 %."""
@@ -145,7 +152,7 @@ class Bench:
 
     def _base_model(self) -> BaseModel:
         return BaseModel.load(
-            self._model, show, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
+            self._model, base_picture, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
         )
 
     @cached_property
@@ -174,7 +181,8 @@ class Bench:
     def _states(self) -> States:
         lessons = Lessons(self.samples, self.labelled, [], self._made_with)
         base = self._base_model()
-        base.keep_layers(TAP_LAYER)
+        assert SETTINGS.tap_layer is not None
+        base.keep_layers(SETTINGS.tap_layer)
         folder = self.folder / "states"
         return states_of(base, lessons, folder, SETTINGS, self._alone, self.log)
 

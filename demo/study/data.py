@@ -11,7 +11,8 @@ import torch
 
 from demo.pages import write_pages
 from demo.study.answers import Answers, Region
-from demo.study.bench import STEPS, Arm, Bench, Trained
+from demo.study.bench import STEPS, Arm, Bench, Placed, Trained, at_area
+from rpn_plugin.checkpoint import load_rpn
 
 STUDY_SEED = 606
 """Pages of no other part of the demo."""
@@ -54,18 +55,26 @@ def arms(bench: Bench) -> Iterator[Arm]:
     yield Arm(longer, asked, tested, seed, 2 * STEPS)
 
 
-def study(bench: Bench, url: str | None) -> str:
-    """Trains, asks and draws; the table. Without `url` nobody is asked and nothing drawn."""
+def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
+    """Trains, asks and draws; the table, with a line for each of `rpns`, which were made elsewhere.
+
+    Without `url` nobody is asked and nothing drawn.
+    """
     trained = [(arm, bench.train(arm)) for arm in arms(bench)]
     tested = trained[0][0].tested
     bounds: dict[str, dict[int, Region]] = {
         "base view alone": dict.fromkeys(tested),
         "true box": {n: list(map(int, bench.rows[n]["box"])) for n in tested},
     }
+    others = {str(path): _placed(bench, path, tested) for path in rpns}
     right: dict[str, float] = {}
     if url:
         answers = Answers(bench, url)
-        regions = {**bounds, **{arm.name: found.regions for arm, found in trained}}
+        regions = {
+            **bounds,
+            **{name: placed.regions for name, (placed, _) in others.items()},
+            **{arm.name: found.regions for arm, found in trained},
+        }
         answers.ask(pair for mine in regions.values() for pair in mine.items())
         right = {name: answers.right(mine) for name, mine in regions.items()}
     points = [
@@ -74,8 +83,22 @@ def study(bench: Bench, url: str | None) -> str:
     if url:
         curve = [point for point in points if point.steps == STEPS]
         draw(curve, {name: right[name] for name in bounds}, bench.folder / PICTURE)
-    bars = "".join(f"\n{name}: {right[name]:.3f} right" for name in bounds if name in right)
-    return table(points) + bars + "\n"
+    lines = [f"{name}: right {right[name]:.3f}" for name in bounds if name in right]
+    for name, (placed, threshold) in others.items():
+        found = placed.measured.at(threshold)
+        at_seventh = at_area(placed.measured, "covered")
+        said = f"{right[name]:.3f}" if name in right else "–"
+        lines.append(
+            f"{name}: covered {found.covered:.3f}, area {found.area:.3f}, covered at a seventh "
+            f"{at_seventh:.3f}, right {said}"
+        )
+    return table(points) + "\n".join(["", *lines]) + "\n"
+
+
+def _placed(bench: Bench, path: Path, tested: Sequence[int]) -> tuple[Placed, float]:
+    """The regions of an RPN in a folder, at its own threshold."""
+    rpn = load_rpn(path)
+    return bench.place(rpn.float(), rpn.config.threshold, tested), rpn.config.threshold
 
 
 def table(points: Sequence[Point]) -> str:

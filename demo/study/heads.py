@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from demo.pages import BASE_TOKENS, write_pages
-from demo.study.bench import at_area
+from demo.rpn_stage import SETTINGS
+from demo.study.bench import LABELS, at_area
 from demo.study.data import STUDY_SEED
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import chats_of, chunks
@@ -37,24 +38,14 @@ from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.read_attention import answers_of
 from rpn_plugin.distill.samples import Sample
-from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.shards import Shards, write_json
 from rpn_plugin.distill.source import choose_source
-from server.distill import show
+from server.views import base_picture
 
 QUESTIONS = 300
 HELD_OUT = 150
 
-# The shipped RPN's shape. Small data is passed over often enough for every arm to come to rest.
-SETTINGS = DistillSettings(
-    tap_layer=1, depth=2, base_tokens=BASE_TOKENS, crop_tokens=BASE_TOKENS, max_new_tokens=4,
-    batch=64, micro_batch=64, label_batch=16, lr=1e-3, calibration=64, cache_states=True,
-    checkpoint_seconds=60,
-)  # fmt: skip
 STEPS = 100
-
-DemoLabels = LabelOptions(relative_peak=True, foreground=0.3)
-"""The options that the shipped RPN's labels are nearest to."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Arm:
     name: str
     heads: Heads
     rows: str
-    options: LabelOptions = DemoLabels
+    options: LabelOptions = LABELS
     seed: int = 0
 
 
@@ -99,7 +90,7 @@ class Ground:
             write_pages(STUDY_SEED, questions + HELD_OUT, pages.parent)
         self.samples = read_samples(pages)[0]
         self.base = BaseModel.load(
-            model, show, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
+            model, base_picture, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
         )
         self.layers, self.heads = len(self.base.layers), self.base.heads
         self.made_with = label_settings(SETTINGS, self.samples, self.base.fingerprint())

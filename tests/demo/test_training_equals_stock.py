@@ -40,7 +40,7 @@ def test_packed_questions_equal_separate_chats(model: Any, processor: Any) -> No
         Question("Where is the red circle?", "1,1", 3, ""),
     ]
     packed = pack([(page_with_tokens(model, views, page), questions)], Layout(4, 3))
-    hidden, _ = hidden_states(model.model.language_model, packed)
+    hidden = hidden_states(model.model.language_model, packed)
     logits = model.lm_head(hidden)
     for question, (row, end) in zip(questions, packed.ends.tolist(), strict=True):
         pictures = [views[0], views[question.crop]] if question.crop else [views[0]]
