@@ -9,7 +9,7 @@ undecided remainder, and whole maps whose attention is weak or everywhere, train
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,7 +42,11 @@ RULES = {
     "qwen2_5_vl": LabelRules(sink=1e-2, weakest_peak=5e-3, blur_box=True, extra_padding_row=True),
     "llava": LabelRules(sink=1e-3, weakest_peak=0.0, blur_box=False, extra_padding_row=False),
 }
-RULES["qwen3_vl"] = RULES["qwen2_5_vl"]  # nothing was released for it
+# Nothing was released for these.
+RULES["qwen3_vl"] = RULES["qwen2_5_vl"]
+RULES["deepseek_vl"] = RULES["deepseek_vl_hybrid"] = replace(
+    RULES["qwen2_5_vl"], extra_padding_row=False
+)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from rpn_plugin.families.base import Family
+from rpn_plugin.families.deepseek_vl import DEEPSEEK_VL, DEEPSEEK_VL_HYBRID
 from rpn_plugin.families.llava import LLAVA
 from rpn_plugin.families.qwen2_5_vl import QWEN2_5_VL
 from rpn_plugin.families.qwen3_vl import QWEN3_VL
 
-FAMILIES: tuple[Family, ...] = (QWEN2_5_VL, QWEN3_VL, LLAVA)
+FAMILIES: tuple[Family, ...] = (QWEN2_5_VL, QWEN3_VL, LLAVA, DEEPSEEK_VL, DEEPSEEK_VL_HYBRID)
 
 __all__ = [
+    "DEEPSEEK_VL",
+    "DEEPSEEK_VL_HYBRID",
     "FAMILIES",
     "LLAVA",
     "QWEN2_5_VL",

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rpn_plugin.families import LLAVA, QWEN3_VL, Family
+from rpn_plugin.families import DEEPSEEK_VL, DEEPSEEK_VL_HYBRID, LLAVA, QWEN3_VL, Family
 from rpn_plugin.messages import RoiRequest, decode_result
 from tests.engine.chats import Chat, noise
 from tests.engine.checks import assert_right
 from tests.engine.engines import BLOCK, Ask, Engine, OneAtATime
 from tests.engine.reference import Reference
-from tests.engine.tiny_models import save_llava, save_qwen3_vl, save_random_rpn
+from tests.engine.tiny_models import (
+    DEEPSEEK_IMAGE,
+    save_deepseek_vl,
+    save_deepseek_vl_hybrid,
+    save_llava,
+    save_qwen3_vl,
+    save_random_rpn,
+)
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,20 @@ class Kind:
 
     def picture(self, rows: int, cols: int, seed: int) -> Image.Image:
         """Of that many tokens, or of as many as all of the family's pictures have."""
-        rows, cols = self.family.image.shape((rows, cols))
+        rows, cols = self.grid(rows, cols)
         return noise(rows, cols, seed, self.family.image.cell)
+
+    def grid(self, rows: int, cols: int) -> tuple[int, int]:
+        """What a picture of that many tokens becomes."""
+        square = self.family.image.square
+        return (rows, cols) if square is None else (square, square)
 
     def chat(self, *pictures: Image.Image, question: str = "Where is it?") -> Chat:
         """One user turn."""
         return Chat(pictures, question, self.placeholder)
 
 
+SQUARES = {"max_model_len": 1536, "num_gpu_blocks_override": 72, "mm_processor_kwargs": None}
 KINDS = {
     "qwen3_vl": Kind(
         QWEN3_VL,
@@ -45,11 +58,10 @@ KINDS = {
         "<|vision_start|><|image_pad|><|vision_end|>",
         {"max_model_len": 640, "num_gpu_blocks_override": 48, "mm_processor_kwargs": None},
     ),
-    "llava": Kind(
-        LLAVA,
-        save_llava,
-        "<image>",
-        {"max_model_len": 1536, "num_gpu_blocks_override": 72, "mm_processor_kwargs": None},
+    "llava": Kind(LLAVA, save_llava, "<image>", SQUARES),
+    "deepseek_vl": Kind(DEEPSEEK_VL, save_deepseek_vl, DEEPSEEK_IMAGE, SQUARES),
+    "deepseek_vl_hybrid": Kind(
+        DEEPSEEK_VL_HYBRID, save_deepseek_vl_hybrid, DEEPSEEK_IMAGE, SQUARES
     ),
 }
 
@@ -115,7 +127,7 @@ def test_each_of_two_pictures(served: Served, image: int) -> None:
     chat = served.kind.chat(*pictures)
     (output,) = served.engine.ask(Ask(chat, RoiRequest(image).to_params()))
     rows_and_cols = decode_result(output.kv_transfer_params).logits.shape
-    assert rows_and_cols == served.kind.family.image.shape([(4, 9), (8, 5)][image])
+    assert rows_and_cols == served.kind.grid(*[(4, 9), (8, 5)][image])
     assert_right(served.reference, chat, output, image)
 
 

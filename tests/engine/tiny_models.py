@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 from transformers import (
+    DeepseekVLConfig,
+    DeepseekVLForConditionalGeneration,
+    DeepseekVLHybridConfig,
+    DeepseekVLHybridForConditionalGeneration,
     LlavaConfig,
     LlavaForConditionalGeneration,
     Qwen3VLConfig,
@@ -33,6 +37,15 @@ _LANGUAGE = {
 }
 _VISION = {"hidden_size": 64, "intermediate_size": 128, "initializer_range": 0.1}
 IMAGE_TOKEN = 511
+DEEPSEEK_IMAGE = "<image_placeholder>"
+_SIGLIP = {
+    **_VISION,
+    "model_type": "siglip_vision_model",
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 384,
+    "patch_size": 16,
+}
 
 
 def save_qwen3_vl(folder: Path) -> None:
@@ -113,6 +126,61 @@ def save_llava(folder: Path) -> None:
         },
     )
     save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: "<image>"})
+
+
+def save_deepseek_vl(folder: Path) -> None:
+    """A DeepSeek-VL with SigLIP alone, as the 1.3B."""
+    config = DeepseekVLConfig(
+        text_config={"model_type": "llama", **_LANGUAGE},
+        vision_config=_SIGLIP,
+        image_token_id=IMAGE_TOKEN,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    DeepseekVLForConditionalGeneration(config).save_pretrained(folder)
+    _save_deepseek_processor(folder, "DeepseekVL")
+
+
+def save_deepseek_vl_hybrid(folder: Path) -> None:
+    """A DeepSeek-VL with SAM beside SigLIP, as the 7B; SAM sees 512 px here, not 1024."""
+    config = DeepseekVLHybridConfig(
+        text_config={"model_type": "llama", **_LANGUAGE},
+        vision_config=_SIGLIP,
+        high_res_vision_config={
+            "hidden_size": 32,
+            "mlp_dim": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "output_channels": 16,
+            "image_size": 512,
+            "global_attn_indexes": [1],
+        },
+        image_token_id=IMAGE_TOKEN,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    model = DeepseekVLHybridForConditionalGeneration(config)
+    model.model.high_res_vision_alpha.data.fill_(
+        0.5
+    )  # fresh from its class, a part is switched off
+    model.save_pretrained(folder)
+    _save_deepseek_processor(
+        folder, "DeepseekVLHybrid", high_res_size={"height": 512, "width": 512}
+    )
+
+
+def _save_deepseek_processor(folder: Path, kind: str, **sizes: Any) -> None:
+    pixels = {
+        "size": {"height": 384, "width": 384},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    _write(
+        folder / "preprocessor_config.json",
+        {"image_processor_type": f"{kind}ImageProcessor", **pixels, **sizes},
+    )
+    _write(folder / "processor_config.json", {"processor_class": f"{kind}Processor"})
+    save_tokenizer(folder, {**LLAMA_SPECIAL, IMAGE_TOKEN: DEEPSEEK_IMAGE}, image=DEEPSEEK_IMAGE)
 
 
 def save_random_rpn(model: Path, family: Family, folder: Path) -> None:

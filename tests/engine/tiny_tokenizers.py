@@ -19,8 +19,12 @@ QWEN_SPECIAL = {
 LLAMA_SPECIAL = {0: "<unk>", 1: "<s>", 2: "</s>"}
 
 
-def save_tokenizer(folder: Path, special: dict[int, str], size: int = 512) -> None:
-    """Writes a tokenizer of `size` tokens, letters among them, with `special` at their ids."""
+def save_tokenizer(
+    folder: Path, special: dict[int, str], size: int = 512, image: str | None = None
+) -> None:
+    """Writes a tokenizer of `size` tokens, letters among them, with `special` at their ids, and
+    `image` named as the one for pictures.
+    """
     free = [token for token in range(size) if token not in special]
     letters = dict(zip(free, map(chr, range(32, 127)), strict=False))
     words = {token: letters.get(token, f"word{token}") for token in free}
@@ -28,7 +32,8 @@ def save_tokenizer(folder: Path, special: dict[int, str], size: int = 512) -> No
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=words[free[0]]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    named = {} if image is None else {"extra_special_tokens": {"image_token": image}}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
     fast.add_special_tokens({"additional_special_tokens": list(special.values())})
     if "</s>" in special.values():
         fast.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
