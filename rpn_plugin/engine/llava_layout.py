@@ -4,7 +4,8 @@ vLLM and transformers know LLaVA-1.5 only as Hugging Face laid it out: a nested 
 tokenizer with a token for the picture, a chat template. What is missing is supplied here while the
 checkpoint is loaded, so that no converted copy of it is needed:
 
-- its flat `config.json` becomes a `LlavaConfig` (registered with transformers' `AutoConfig`);
+- its flat `config.json`, of `model_type` `llava_llama` or, as LLaVA-1.5's own is, `llava`, becomes
+  a `LlavaConfig` (registered with transformers' `AutoConfig`);
 - `<image>`, in the original a number outside the vocabulary, becomes a token of the tokenizer
   (registered as a tokenizer mode with vLLM's `TokenizerRegistry`, as it would be by
   `--tokenizer-mode`);
@@ -57,9 +58,25 @@ class PublishedLlavaConfig(LlavaConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """The configuration of a released `config.json`, or of one that this class wrote."""
-        if "mm_vision_tower" in config_dict and "text_config" not in config_dict:
+        if _is_flat(config_dict):
             config_dict = _nested(config_dict, Path(kwargs.get("name_or_path", "")))
         return super().from_dict(config_dict, **kwargs)
+
+
+class EitherLlavaConfig(LlavaConfig):
+    """Reads what calls itself `llava`: checkpoints in Hugging Face's layout, and the oldest in the
+    original one, LLaVA-1.5's own among them, which were not yet called `llava_llama`.
+    """
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A `PublishedLlavaConfig` or a `LlavaConfig`, never one of this class."""
+        layout = PublishedLlavaConfig if _is_flat(config_dict) else LlavaConfig
+        return layout.from_dict(config_dict, **kwargs)
+
+
+def _is_flat(config_dict: dict[str, Any]) -> bool:
+    return "mm_vision_tower" in config_dict and "text_config" not in config_dict
 
 
 def _nested(flat: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -107,7 +124,8 @@ class PublishedLlavaTokenizer:
 
 def register() -> None:
     """Make the layout known to transformers and vLLM; harmless when called again."""
-    AutoConfig.register(PublishedLlavaConfig.model_type, PublishedLlavaConfig, exist_ok=True)
+    for layout in (PublishedLlavaConfig, EitherLlavaConfig):
+        AutoConfig.register(layout.model_type, layout, exist_ok=True)
     if TOKENIZER_MODE not in TokenizerRegistry.tokenizers:
         TokenizerRegistry.register(TOKENIZER_MODE, __name__, PublishedLlavaTokenizer.__name__)
         RENDERER_REGISTRY.register(TOKENIZER_MODE, "vllm.renderers.hf", "HfRenderer")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, LlavaConfig
 
 from rpn_plugin.engine import llava_layout
 from rpn_plugin.engine.llava import renamed
@@ -104,6 +104,20 @@ def test_a_flat_configuration_becomes_llavas(checkpoint: Path, tmp_path: Path) -
     config.save_pretrained(tmp_path / "again")
     again = AutoConfig.from_pretrained(tmp_path / "again")
     assert again.text_config.hidden_size == 128
+
+
+def test_one_that_is_called_llava_as_hugging_faces_are(checkpoint: Path, tmp_path: Path) -> None:
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "llava"}))
+    config = AutoConfig.from_pretrained(checkpoint)
+    assert isinstance(config, llava_layout.PublishedLlavaConfig)
+    assert config.text_config.num_hidden_layers == 8
+    LlavaConfig(text_config={"model_type": "llama", "num_hidden_layers": 3}).save_pretrained(
+        tmp_path
+    )
+    nested = AutoConfig.from_pretrained(tmp_path)
+    assert type(nested) is LlavaConfig
+    assert nested.text_config.num_hidden_layers == 3
 
 
 @pytest.mark.parametrize(
