@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.distill.attention import NAME, Wanted, recorded_attention, register
+from rpn_plugin.distill.prompts import Prompts
 from rpn_plugin.distill.samples import DataError
 from rpn_plugin.families import Family, family_of_architecture
 from rpn_plugin.families.base import ImageGrid
@@ -27,49 +28,6 @@ from rpn_plugin.head import RegionProposalNetwork
 
 Show = Callable[[Image.Image, int, ImageGrid], Image.Image]
 """Makes the base view of a picture under a token budget, exactly as the server will."""
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Chats that end where the model begins to answer, one picture each.
-
-    `tokens`: for each chat the processor's tensors with one entry a token, by name, each [length].
-    `pictures`: its other tensors, for all chats together. `grids`: rows and columns of each view.
-    """
-
-    tokens: tuple[dict[str, Tensor], ...]
-    pictures: dict[str, Tensor]
-    grids: tuple[tuple[int, int], ...]
-    image_token: int
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each chat."""
-        return [len(chat["input_ids"]) for chat in self.tokens]
-
-    def cells(self) -> Tensor:
-        """Places of the picture's tokens, int64 [chats, most cells], -1 where there are fewer."""
-        places = [(c["input_ids"] == self.image_token).nonzero()[:, 0] for c in self.tokens]
-        return nn.utils.rnn.pad_sequence(places, batch_first=True, padding_value=-1)
-
-    def padded(
-        self, side: str = "right", answers: Sequence[Sequence[int]] | None = None
-    ) -> dict[str, Tensor]:
-        """The model's inputs, with the tokens of `answers` appended; padding on `side`."""
-        chats = [dict(chat) for chat in self.tokens]
-        for chat, answer in zip(chats, answers or [()] * len(chats), strict=True):
-            more = {"input_ids": torch.tensor(answer, dtype=torch.int64)}
-            more["attention_mask"] = torch.ones(len(answer), dtype=torch.int64)
-            for name, values in chat.items():
-                added = more.get(name, torch.zeros(len(answer))).to(values.dtype)
-                chat[name] = torch.cat([values, added])
-        stacked = {
-            name: nn.utils.rnn.pad_sequence(
-                [chat[name] for chat in chats], batch_first=True, padding_side=side
-            )
-            for name in chats[0]
-        }
-        return {**stacked, **self.pictures}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from rpn_plugin.distill.base_model import BaseModel, Prompts
+from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.progress import ahead
+from rpn_plugin.distill.prompts import Prompts
 from rpn_plugin.distill.samples import BadRow, Rejected, Sample
 
 

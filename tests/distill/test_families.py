@@ -19,8 +19,9 @@ from transformers import AutoModelForImageTextToText
 
 from rpn_plugin.checkpoint import load_rpn
 from rpn_plugin.compat import check_rpn_fits
-from rpn_plugin.distill.base_model import BaseModel, Prompts
+from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.processes import Processes
+from rpn_plugin.distill.prompts import Prompts
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.families import llava
