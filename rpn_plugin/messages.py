@@ -47,12 +47,14 @@ class RoiMap:
     """One logit per merged image token, float32 [rows, cols], and how long the RPN took.
 
     `seconds` is the wall time of the RPN batch this map was computed in; `batch_size` says how many
-    requests shared that batch.
+    requests shared that batch, `known_tokens` how many of the prompt's tokens the RPN had seen
+    before and did not compute.
     """
 
     logits: NDArray[np.float32]
     seconds: float
     batch_size: int = 1
+    known_tokens: int = 0
 
 
 class RoiError(Exception):
@@ -71,6 +73,7 @@ def encode_result(result: RoiMap | RoiError) -> dict[str, Any]:
             "logits": base64.b64encode(raw).decode("ascii"),
             "seconds": result.seconds,
             "batch_size": result.batch_size,
+            "known_tokens": result.known_tokens,
         }
     }
 
@@ -87,4 +90,6 @@ def decode_result(params: dict[str, Any] | None) -> RoiMap:
         raise RoiError(body["error"])
     raw = base64.b64decode(body["logits"])
     logits = np.frombuffer(raw, dtype="<f4").astype(np.float32).reshape(body["grid"])
-    return RoiMap(logits, float(body["seconds"]), int(body["batch_size"]))
+    return RoiMap(
+        logits, float(body["seconds"]), int(body["batch_size"]), int(body["known_tokens"])
+    )

@@ -17,14 +17,15 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorRole,
     SupportsHMA,
 )
+from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.kv_cache_interface import KVCacheConfig
+from vllm.v1.kv_cache_interface import KVCacheConfig, KVCacheSpec
 from vllm.v1.outputs import KVConnectorOutput
 from vllm.v1.request import Request
 
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJobs, RoiResults
-from rpn_plugin.engine.scheduler_side import SchedulerSide
+from rpn_plugin.engine.scheduler_side import SchedulerSide, TapGroup
 from rpn_plugin.engine.tap import TAP_LAYER
 from rpn_plugin.engine.worker_side import WorkerSide
 
@@ -36,12 +37,10 @@ class SdrpnConnector(KVConnectorBase_V1, SupportsHMA):
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
-        group = _tap_group(kv_cache_config)
         if role is KVConnectorRole.SCHEDULER:
-            self._scheduler = SchedulerSide(group)
+            self._scheduler = SchedulerSide(_tap_group(kv_cache_config, vllm_config))
         else:
-            spec = kv_cache_config.kv_cache_groups[group].kv_cache_spec
-            self._worker = WorkerSide(vllm_config, spec.block_size)
+            self._worker = WorkerSide(vllm_config, _tap_spec(kv_cache_config)[1].block_size)
 
     @property
     def requires_kv_delivery(self) -> bool:
@@ -69,6 +68,11 @@ class SdrpnConnector(KVConnectorBase_V1, SupportsHMA):
         results = connector_output.kv_connector_worker_meta
         if isinstance(results, RoiResults):
             self._scheduler.deliver(results)
+
+    def reset_cache(self) -> bool:
+        """vLLM drops its prefix cache, because weights change, say: the RPN's memory goes too."""
+        self._scheduler.forget()
+        return True
 
     def get_num_new_matched_tokens(
         self, request: Request, num_computed_tokens: int
@@ -111,11 +115,17 @@ class SdrpnConnector(KVConnectorBase_V1, SupportsHMA):
         """Nothing to wait for."""
 
 
-def _tap_group(kv_cache_config: KVCacheConfig) -> int:
+def _tap_group(kv_cache_config: KVCacheConfig, vllm_config: VllmConfig) -> TapGroup:
+    index, spec = _tap_spec(kv_cache_config)
+    _, hash_tokens = resolve_kv_cache_block_sizes(kv_cache_config, vllm_config)
+    return TapGroup(index, spec.block_size, spec.block_size // hash_tokens)
+
+
+def _tap_spec(kv_cache_config: KVCacheConfig) -> tuple[int, KVCacheSpec]:
     """Which cache group the tap is in; by its name, because groups mix kinds of layers."""
     for index, group in enumerate(kv_cache_config.kv_cache_groups):
         if any(name.startswith(TAP_LAYER) for name in group.layer_names):
-            return index
+            return index, group.kv_cache_spec
     raise CompatibilityError(
         "the model has no tap: --hf-overrides must name one of sdrpn's architectures"
     )

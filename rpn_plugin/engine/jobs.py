@@ -32,13 +32,16 @@ class RoiJob:
     block_ids: tuple[int, ...]
     prompt_length: int
     image: ImageSpan
+    block_hashes: tuple[bytes, ...] = ()
+    """vLLM's, of the blocks that the prompt fills: equal ones for prompts that begin alike."""
 
 
 @dataclass(frozen=True)
 class RoiJobs(KVConnectorMetadata):
-    """The jobs of one step; mostly none."""
+    """The jobs of one step; mostly none. `forget`: first drop what is known of earlier prompts."""
 
     jobs: tuple[RoiJob, ...] = ()
+    forget: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,23 @@ class _Waiting:
     image: ImageSpan
 
 
-class SchedulerSide:
-    """The bookkeeping; `tap_group` is the place of the tap among vLLM's cache groups."""
+@dataclass(frozen=True)
+class TapGroup:
+    """The tap's cache group: its place among vLLM's, the tokens of one of its blocks, and how many
+    of a request's block hashes one such block takes (more than one where groups differ).
+    """
 
-    def __init__(self, tap_group: int) -> None:
-        self._tap_group = tap_group
+    index: int
+    block_tokens: int
+    hashes_per_block: int = 1
+
+
+class SchedulerSide:
+    """The bookkeeping."""
+
+    def __init__(self, tap: TapGroup) -> None:
+        self._tap = tap
+        self._forget = False
         self._waiting: dict[str, _Waiting] = {}
         self._dispatched: dict[str, Answer] = {}
         self._answers: dict[str, Answer] = {}
@@ -54,15 +66,21 @@ class SchedulerSide:
 
     def jobs(self, step: SchedulerOutput) -> RoiJobs:
         """The jobs of those requests whose last prompt token is computed in `step`."""
-        if not self._waiting:
+        if not self._waiting and not self._forget:
             return _NO_JOBS
+        forget, self._forget = self._forget, False
         complete = [
             (request_id, self._waiting[request_id])
             for request_id, scheduled in step.num_scheduled_tokens.items()
             if request_id in self._waiting
             and _completes_prompt(self._waiting[request_id].request, scheduled)
         ]
-        return RoiJobs(tuple(self._dispatch(request_id, w, step) for request_id, w in complete))
+        jobs = tuple(self._dispatch(request_id, w, step) for request_id, w in complete)
+        return RoiJobs(jobs, forget)
+
+    def forget(self) -> None:
+        """What the worker knows of earlier prompts does not hold from the next step on."""
+        self._forget = True
 
     def finish(self, request_id: str) -> Answer | None:
         """The answer of a request that ends now, perhaps still to be filled; None if not asked."""
@@ -79,9 +97,14 @@ class SchedulerSide:
     def _dispatch(self, request_id: str, waiting: _Waiting, step: SchedulerOutput) -> RoiJob:
         del self._waiting[request_id]
         self._dispatched[request_id] = self._answers[request_id]
-        block_ids = step.kv_connector_block_state.get_block_ids(request_id)[self._tap_group]
+        request = waiting.request
+        block_ids = step.kv_connector_block_state.get_block_ids(request_id)[self._tap.index]
+        filled = request.num_prompt_tokens // self._tap.block_tokens
+        # Each hash stands for all that comes before its end, so a block's last one is the block's.
+        every = self._tap.hashes_per_block
+        hashes = request.block_hashes[every - 1 :: every][:filled]
         return RoiJob(
-            request_id, tuple(block_ids), waiting.request.num_prompt_tokens, waiting.image
+            request_id, tuple(block_ids), request.num_prompt_tokens, waiting.image, tuple(hashes)
         )
 
 

@@ -15,7 +15,7 @@ from vllm.model_executor.models.config import VerifyAndUpdateConfig
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
 from rpn_plugin.engine import llava_layout
-from rpn_plugin.engine_args import CONNECTOR, SETTINGS
+from rpn_plugin.engine_args import CONNECTOR, RPN_MEMORY_MIB, SETTINGS
 
 
 def rpn_folder(hf_config: Any) -> Path:
@@ -26,6 +26,12 @@ def rpn_folder(hf_config: Any) -> Path:
             f"no RPN named: --hf-overrides needs {{'{SETTINGS}': {{'rpn': FOLDER}}}}"
         )
     return Path(settings["rpn"])
+
+
+def rpn_memory_bytes(hf_config: Any) -> int:
+    """How much the RPN may remember, as `hf_overrides` says."""
+    mebibytes = getattr(hf_config, SETTINGS).get("memory_mib", RPN_MEMORY_MIB)
+    return int(mebibytes * 2**20)
 
 
 class StartCheck(VerifyAndUpdateConfig):
@@ -53,6 +59,4 @@ class StartCheck(VerifyAndUpdateConfig):
 
         # The layer is compiled into the model; vLLM keys its compile cache by this configuration,
         # which would not change if another RPN were put into the same folder.
-        setattr(
-            hf_config, SETTINGS, {"rpn": str(rpn_folder(hf_config)), "tap_layer": rpn.tap_layer}
-        )
+        setattr(hf_config, SETTINGS, {**getattr(hf_config, SETTINGS), "tap_layer": rpn.tap_layer})

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from vllm.config import VllmConfig
 from vllm.model_executor.models.extract_hidden_states import (
@@ -26,7 +27,9 @@ from vllm.v1.attention.backend import AttentionCGSupport
 
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.packing import pack, row_size
+from rpn_plugin.engine.start_check import rpn_memory_bytes
 from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.head import row_size as memory_row_size
 
 TAP_LAYER = "sdrpn_tap."
 """What the tap's name among vLLM's cache layers begins with."""
@@ -53,7 +56,12 @@ class TapBackend(CacheOnlyAttentionBackend):
 
 
 class TapLayer(CacheOnlyAttentionLayer):
-    """The paged states, and the RPN that reads them (so that its memory is the model's)."""
+    """The paged states, the RPN that reads them, and room for what it remembers.
+
+    The RPN and its room are part of the model, so that vLLM counts them before it sizes its cache.
+    """
+
+    memory: Tensor
 
     def __init__(self, vllm_config: VllmConfig, config: RpnConfig) -> None:
         super().__init__(
@@ -66,6 +74,12 @@ class TapLayer(CacheOnlyAttentionLayer):
         )
         self.attn_backend = TapBackend
         self.rpn = RegionProposalNetwork(config).requires_grad_(False)
+        dtype = vllm_config.model_config.dtype
+        size = rpn_memory_bytes(vllm_config.model_config.hf_config)
+        tokens = size // (memory_row_size(config) * dtype.itemsize)
+        self.register_buffer(
+            "memory", torch.empty(tokens, memory_row_size(config), dtype=dtype), persistent=False
+        )
 
     def forward(self, hidden: Tensor, positions: Tensor) -> None:
         """Write this step's tokens: states [tokens, hidden_size], positions int [3, tokens]."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
 from rpn_plugin.engine.packing import pack, row_size, unpack
-from rpn_plugin.engine.rpn_runner import PagedStates, RpnRunner, batches
+from rpn_plugin.engine.rpn_batch import PagedStates, Task
+from rpn_plugin.engine.rpn_runner import RpnRunner, batches
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
 
@@ -83,11 +84,22 @@ def test_padded_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_blo
 
 def test_batches_are_bounded_padding_included() -> None:
     lengths = [100, 40, 300, 90, 95, 41, 2000, 60]
-    jobs = [job(str(n), (), length, 1) for n, length in enumerate(lengths)]
-    groups = list(batches(jobs, batch_tokens=300))
-    assert sorted(j.request_id for group in groups for j in group) == sorted(map(str, range(8)))
-    sizes = [(len(group), max(j.prompt_length for j in group)) for group in groups]
+    tasks = [Task(job(str(n), (), length, 1)) for n, length in enumerate(lengths)]
+    groups = list(batches(tasks, batch_tokens=300))
+    assert sorted(t.job.request_id for group in groups for t in group) == list("01234567")
+    sizes = [(len(group), max(t.new for t in group)) for group in groups]
     assert sizes == [(3, 60), (3, 100), (1, 300), (1, 2000)]
+
+
+def test_prompts_that_are_half_known_have_batches_of_their_own() -> None:
+    new = [Task(job(f"new {n}", (), 50, 1)) for n in range(3)]
+    begun = [Task(job(f"begun {n}", (), 90, 1), (0,) * 4, 64) for n in range(4)]
+    groups = list(batches([*new, *begun], batch_tokens=200))
+    assert [[t.job.request_id for t in group] for group in groups] == [
+        ["begun 0", "begun 1"],
+        ["begun 2", "begun 3"],
+        ["new 0", "new 1", "new 2"],
+    ]
 
 
 def test_one_bad_job_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> None:
@@ -126,7 +138,7 @@ def test_a_failure_while_reading_back_is_reported(
     def fail(_: object) -> float:
         raise RuntimeError("device lost")
 
-    monkeypatch.setattr("rpn_plugin.engine.rpn_runner._Stopwatch.seconds", fail)
+    monkeypatch.setattr("rpn_plugin.engine.rpn_batch.Stopwatch.seconds", fail)
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
     runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)

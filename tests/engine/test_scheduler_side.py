@@ -8,22 +8,26 @@ import numpy as np
 import pytest
 from vllm import SamplingParams
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
+from vllm.v1.core.kv_cache_utils import BlockHash
 from vllm.v1.core.sched.output import KVConnectorBlockState, SchedulerOutput
 from vllm.v1.request import Request
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiResults
-from rpn_plugin.engine.scheduler_side import SchedulerSide
+from rpn_plugin.engine.scheduler_side import SchedulerSide, TapGroup
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, decode_result
 
 MAP = RoiMap(np.arange(6, dtype=np.float32).reshape(2, 3), seconds=0.5, batch_size=2)
 PROMPT = 100
+BLOCK = 32
 
 
 def request(name: str, params: dict[str, Any] | None) -> Request:
     picture = MultiModalFeatureSpec(None, "image", "hash", PlaceholderRange(10, 6))
     extra = {"kv_transfer_params": params} if params else None
     sampling = SamplingParams(max_tokens=1, extra_args=extra)
-    return Request(name, list(range(PROMPT)), sampling, None, mm_features=[picture])
+    made = Request(name, list(range(PROMPT)), sampling, None, mm_features=[picture])
+    made.block_hashes = [BlockHash(b"%d" % end) for end in range(16, PROMPT + 1, 16)]
+    return made
 
 
 def flagged(name: str) -> Request:
@@ -43,7 +47,7 @@ def step(**scheduled: int) -> SchedulerOutput:
 
 @pytest.fixture
 def side() -> SchedulerSide:
-    return SchedulerSide(tap_group=1)
+    return SchedulerSide(TapGroup(index=1, block_tokens=BLOCK, hashes_per_block=2))
 
 
 def test_job_comes_with_the_last_prompt_token(side: SchedulerSide) -> None:
@@ -54,8 +58,15 @@ def test_job_comes_with_the_last_prompt_token(side: SchedulerSide) -> None:
     (job,) = side.jobs(step(a=36)).jobs
     assert (job.request_id, job.block_ids, job.prompt_length) == ("a", (4, 2, 9), PROMPT)
     assert job.image == ImageSpan(10, 6)
+    assert job.block_hashes == (b"32", b"64", b"96")
     asked.num_computed_tokens = 100
     assert side.jobs(step(a=1)).jobs == ()
+
+
+def test_forgetting_is_said_once_and_even_without_jobs(side: SchedulerSide) -> None:
+    side.forget()
+    assert side.jobs(step()).forget
+    assert not side.jobs(step()).forget
 
 
 def test_request_preempted_in_its_prompt_starts_over(side: SchedulerSide) -> None:

@@ -27,8 +27,10 @@ from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 from vllm.renderers.registry import RENDERER_REGISTRY
 from vllm.tokenizers.registry import TokenizerRegistry
 from vllm.v1.attention.backend import AttentionCGSupport
+from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 from vllm.v1.core.sched.output import KVConnectorBlockState, SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.engine.core import EngineCore
 from vllm.v1.kv_cache_interface import KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import KVConnectorOutput
 from vllm.v1.request import Request
@@ -41,6 +43,7 @@ METHODS: list[tuple[Any, str, tuple[str, ...]]] = [
     (KVConnectorBase_V1, "build_connector_meta", ("scheduler_output",)),
     (KVConnectorBase_V1, "update_connector_output", ("connector_output",)),
     (KVConnectorBase_V1, "register_kv_caches", ("kv_caches",)),
+    (KVConnectorBase_V1, "reset_cache", ()),
     (KVConnectorBase_V1, "build_connector_worker_meta", ()),
     (KVConnectorBase_V1, "_get_connector_metadata", ()),
     (SupportsHMA, "request_finished_all_groups", ("request", "block_ids")),
@@ -109,7 +112,8 @@ def test_fields_are_there(owner: Any, names: tuple[str, ...]) -> None:
 def test_request_tells_what_the_scheduler_side_reads() -> None:
     request = Request("a", [1, 2, 3], vllm.SamplingParams(max_tokens=1), None)
     names = ("request_id", "kv_transfer_params", "mm_features", "num_computed_tokens")
-    missing = [name for name in (*names, "num_prompt_tokens") if not hasattr(request, name)]
+    more = ("num_prompt_tokens", "block_hashes")
+    missing = [name for name in (*names, *more) if not hasattr(request, name)]
     assert not missing, f"Request has lost {missing}"
 
 
@@ -138,6 +142,17 @@ def test_scheduler_finishes_requests_before_it_hands_over_results() -> None:
     finish = source.find("self._free_request(request)")
     hand_over = source.find("self._update_from_kv_xfer_finished(")
     assert 0 < finish < hand_over, "Scheduler.update_from_output has changed its order"
+
+
+def test_sizes_of_hashed_blocks_can_be_asked_for() -> None:
+    found = tuple(inspect.signature(resolve_kv_cache_block_sizes).parameters)
+    assert found == ("kv_cache_config", "vllm_config"), f"resolve_kv_cache_block_sizes: {found}"
+
+
+def test_blocks_are_hashed_for_connectors() -> None:
+    """Also where prefix caching is off; the RPN's memory is keyed by these hashes."""
+    source = inspect.getsource(EngineCore.__init__)
+    assert "enable_prefix_caching or kv_connector is not None" in source, "EngineCore.__init__"
 
 
 def test_installed_version_is_supported() -> None:

@@ -1,0 +1,184 @@
+"""One batch of the RPN: its tokens' states out of the paged tap, through the RPN, and the maps cut
+out of its logits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rpn_plugin.engine.jobs import RoiJob
+from rpn_plugin.engine.packing import unpack
+from rpn_plugin.engine.rpn_memory import RpnMemory
+from rpn_plugin.families import family_named
+from rpn_plugin.families.base import ImageGrid
+from rpn_plugin.head import Past, RegionProposalNetwork
+from rpn_plugin.messages import RoiError, RoiMap
+
+Results = dict[str, RoiMap | RoiError]
+"""By request id."""
+
+
+@dataclass(frozen=True)
+class PagedStates:
+    """The tap's cache.
+
+    `rows` [blocks, 1, block_size, row_size] is the device's view; `block_tokens` is how many tokens
+    one block id of a job stands for (the device's blocks may be smaller).
+    """
+
+    rows: Tensor
+    block_tokens: int
+
+    def gather(self, slots: Tensor) -> Tensor:
+        """Rows [..., row_size] at token slots int64 [...]."""
+        block_size = self.rows.shape[2]
+        slots = slots.to(self.rows.device)
+        return self.rows[slots // block_size, 0, slots % block_size]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job, and the places in the RPN's memory where its first blocks are already."""
+
+    job: RoiJob
+    places: tuple[int, ...] = ()
+    known: int = 0
+    """Tokens in those blocks: fewer than the prompt has."""
+
+    @property
+    def new(self) -> int:
+        """Tokens left to compute."""
+        return self.job.prompt_length - self.known
+
+
+class Stopwatch:
+    """The time between its making and `stop`; on a GPU, when work is done and not when queued."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._start = self._now()
+
+    def stop(self) -> None:
+        """The end of the time."""
+        self._end = self._now()
+
+    def seconds(self) -> float:
+        """Once the device has been waited for."""
+        if self._cuda:
+            return float(self._start.elapsed_time(self._end)) / 1e3
+        return float(self._end - self._start)
+
+    def _now(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+@dataclass(frozen=True)
+class LaunchedBatch:
+    """A batch on its way, perhaps still being computed.
+
+    Logits [batch, longest known + longest new], `rows` [batch, longest new, row_size] for the
+    memory, `corners` int [3, batch, 2] the positions of each picture's first and last token.
+    """
+
+    tasks: Sequence[Task]
+    logits: Tensor
+    rows: Tensor
+    corners: Tensor
+    image: ImageGrid
+    stopwatch: Stopwatch
+
+    def read(self) -> Results:
+        """Wait for the numbers and cut each job's picture out of them."""
+        logits, corners = self.logits.cpu(), self.corners.cpu()
+        seconds = self.stopwatch.seconds()
+        padded = logits.shape[1] - self.rows.shape[1]
+        results: Results = {}
+        for row, task in enumerate(self.tasks):
+            own = torch.cat((logits[row, : task.known], logits[row, padded : padded + task.new]))
+            cut = _cut(task.job, own, corners[:, row], self.image)
+            results[task.job.request_id] = (
+                cut
+                if isinstance(cut, RoiError)
+                else RoiMap(cut.numpy(), seconds, len(self.tasks), task.known)
+            )
+        return results
+
+    def remember(self, memory: RpnMemory) -> None:
+        """Store what was computed, whole blocks only."""
+        for row, task in enumerate(self.tasks):
+            memory.store(task.job.block_hashes[len(task.places) :], self.rows[row])
+
+
+def launch(
+    rpn: RegionProposalNetwork,
+    states: PagedStates,
+    memory: RpnMemory | None,
+    tasks: Sequence[Task],
+) -> LaunchedBatch:
+    """Start computing; raises whatever torch does."""
+    device = states.rows.device
+    stopwatch = Stopwatch(device)
+    hidden, positions = unpack(states.gather(_new_slots(tasks, states)), rpn.config.hidden_size)
+    _, corners = unpack(states.gather(_corner_slots(tasks, states)), rpn.config.hidden_size)
+    last = torch.tensor([task.new - 1 for task in tasks], device=device)
+    logits, rows = rpn.extend(hidden, positions, last, _past(memory, tasks, device))
+    stopwatch.stop()
+    image = family_named(rpn.config.family).image
+    return LaunchedBatch(tasks, logits, rows, corners, image, stopwatch)
+
+
+def _past(memory: RpnMemory | None, tasks: Sequence[Task], device: torch.device) -> Past | None:
+    if memory is None or not any(task.known for task in tasks):
+        return None
+    rows = memory.gather([task.places for task in tasks])
+    return Past(rows, torch.tensor([task.known for task in tasks], device=device))
+
+
+def _new_slots(tasks: Sequence[Task], states: PagedStates) -> Tensor:
+    """The cache slots of each prompt's tokens to compute, int64 [batch, longest new].
+
+    A short one repeats its last token: padding is masked, but must be finite even so.
+    """
+    longest = max(task.new for task in tasks)
+    return torch.stack(
+        [
+            _slots(task.job, task.known + torch.arange(longest).clamp_max(task.new - 1), states)
+            for task in tasks
+        ]
+    )
+
+
+def _corner_slots(tasks: Sequence[Task], states: PagedStates) -> Tensor:
+    """The cache slots of each picture's first and last token, int64 [batch, 2]."""
+    corners = []
+    for job in (task.job for task in tasks):
+        ends = torch.tensor([job.image.offset, job.image.offset + job.image.length - 1])
+        corners.append(_slots(job, ends.clamp_max(job.prompt_length - 1), states))
+    return torch.stack(corners)
+
+
+def _slots(job: RoiJob, tokens: Tensor, states: PagedStates) -> Tensor:
+    size = states.block_tokens
+    return torch.tensor(job.block_ids)[tokens // size] * size + tokens % size
+
+
+def _cut(job: RoiJob, logits: Tensor, corners: Tensor, image: ImageGrid) -> Tensor | RoiError:
+    """The picture's own logits [rows, cols] out of its prompt's."""
+    span = slice(job.image.offset, job.image.offset + job.image.length)
+    if span.stop > job.prompt_length:
+        return RoiError(f"a picture up to token {span.stop} in a prompt of {job.prompt_length}")
+    first, last = corners[1:, 0], corners[1:, 1]
+    rows, cols = image.shape(spanned=tuple((last - first + 1).tolist()))
+    if rows * cols != job.image.length:
+        return RoiError(f"{job.image.length} image tokens do not fill a grid of {rows} x {cols}")
+    return logits[span].reshape(rows, cols).clone()
