@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
+
 from demo.asking import Asking
 from demo.endpoint import running_endpoint
 from demo.pages import LEGIBLE_PX, LOST_PX, Page, render_page, text_px
@@ -37,6 +39,8 @@ class Case:
     zoom_right: bool
     peak: float
     area: float
+    sure: float
+    need: float | None
 
     @property
     def needless(self) -> bool:
@@ -61,6 +65,8 @@ class Gate:
 GATES = (
     Gate("peak", lambda case: case.peak, lambda threshold: {"peak": threshold}),
     Gate("area", lambda case: -case.area, lambda threshold: {"area": -threshold}),
+    Gate("sure", lambda case: -case.sure, lambda threshold: {"sure": -threshold}),
+    Gate("need", lambda case: case.need or 0.0, lambda threshold: {"need": threshold}),
 )
 
 
@@ -117,12 +123,16 @@ def half_and_half(seed: int, count: int) -> list[int]:
     return sorted(found[True][: count // 2] + found[False][: count // 2])
 
 
-def cases_of(asking: Asking, seed: int, pages: Sequence[int]) -> list[Case]:
-    """Asks about each page from the base view and with zoom."""
+def cases_of(
+    asking: Asking, seed: int, pages: Sequence[int], wanted: dict[str, float]
+) -> list[Case]:
+    """Asks about each page from the base view and with zoom, `wanted` being a gate that never
+    closes.
+    """
 
     def case(page: Page, index: int) -> Case:
         asked = page.things[page.asked]
-        base, zoom = asking.ask(page, False), asking.ask(page, {"gate": {}})
+        base, zoom = asking.ask(page, False), asking.ask(page, {"gate": wanted})
         regions = zoom.roi["regions"]
         width, height = zoom.roi["image_size"]
         boxes = [region["box"] for region in regions]
@@ -130,9 +140,20 @@ def cases_of(asking: Asking, seed: int, pages: Sequence[int]) -> list[Case]:
             index, text_px(page), base.text == asked.code, zoom.text == asked.code,
             peak=regions[0]["score"] if regions else 0.0,
             area=sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (width * height),
+            sure=zoom.roi["sure"],
+            need=zoom.roi.get("need"),
         )  # fmt: skip
 
     return asking.about(seed, pages, case)
+
+
+def never_closed(asking: Asking) -> dict[str, float]:
+    """A gate that looks at everything and stays open; the learned one is asked if there is one."""
+    try:
+        asking.ask(render_page(CHOOSING_SEED, 0), {"gate": {"need": 0.0}})
+    except openai.BadRequestError:
+        return {"sure": 1.0}
+    return {"sure": 1.0, "need": 0.0}
 
 
 def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, float]) -> float:
@@ -146,8 +167,9 @@ def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, f
 
 def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequence[int]) -> Any:
     """Chooses on one seed's pages, prints and returns what comes out on the other's."""
-    to_choose = cases_of(asking, CHOOSING_SEED, choosing)
-    cases = cases_of(asking, REPORTING_SEED, reporting)
+    wanted = never_closed(asking)
+    to_choose = cases_of(asking, CHOOSING_SEED, choosing, wanted)
+    cases = cases_of(asking, REPORTING_SEED, reporting, wanted)
     print(f"\n{name}: {len(choosing)} pages to choose a threshold, {len(cases)} to report")
     needless, needed = _share(c.needless for c in cases), _share(c.needed for c in cases)
     print(f"zoom is needless on {needless:.1%} of them, needed on {needed:.1%}")
@@ -156,7 +178,7 @@ def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequenc
     print(f"never zoom            {base:8.3f} {0:7.1%} {1:17.1%} {1:15.1%}")
     print(f"always zoom           {always:8.3f} {1:7.1%} {0:17.1%} {0:15.1%}")
     chosen = []
-    for gate in GATES:
+    for gate in (g for g in GATES if g.name != "need" or "need" in wanted):
         for threshold in quantiles(gate, to_choose):
             _print(worth(gate, threshold, cases), " ")
         best = worth(gate, choose(gate, to_choose), cases)

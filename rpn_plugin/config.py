@@ -43,10 +43,18 @@ class RpnConfig:
     """Serving default: visual tokens of the base view."""
     crop_tokens: int = 576
     """Serving default: visual tokens of a crop."""
+    gate_layers: int = 0
+    """Layers of the learned gate, which reads the states that the RPN reads; 0: there is none."""
     gate_peak: float = 0.0
-    """Serving default: maps whose best region scores less are not worth a second look."""
+    """This RPN's gate: maps whose best region scores less are not worth a second look."""
     gate_area: float = 1.0
-    """Serving default: nor are maps whose regions cover more than this share of the picture."""
+    """Nor are maps whose regions cover more than this share of the picture."""
+    gate_sure: float = 1.0
+    """Nor are questions whose answer from the base view begins with a token more probable."""
+    gate_need: float = 0.0
+    """Nor are questions that need one with less than this probability, says the learned gate."""
+    gate_default: bool = True
+    """Serving default: whether chats that say nothing of a gate go through this RPN's."""
 
     def __post_init__(self) -> None:
         family_named(self.family)
@@ -62,8 +70,13 @@ class RpnConfig:
             raise ValueError(f"mrope_section {self.mrope_section} must add to {self.head_dim} / 2")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
-        if not (0 <= self.gate_peak <= 1 and 0 <= self.gate_area <= 1):
-            raise ValueError("gate_peak and gate_area must lie between 0 and 1")
+        gate = (self.gate_peak, self.gate_area, self.gate_sure, self.gate_need)
+        if not all(0 <= limit <= 1 for limit in gate):
+            raise ValueError("gate_peak, gate_area, gate_sure and gate_need are from 0 to 1")
+        if self.gate_layers < 0:
+            raise ValueError(f"gate_layers must not be negative, got {self.gate_layers}")
+        if self.gate_need and not self.gate_layers:
+            raise ValueError("gate_need is for a learned gate, and gate_layers is 0")
         if min(self.base_tokens, self.crop_tokens) < 1:
             raise ValueError("token budgets must be positive")
 

@@ -21,14 +21,16 @@ _KEY = "sdrpn"
 class RoiRequest:
     """Asks for the RoI map of one picture of the prompt.
 
-    `image` is the picture's place in the prompt, counted as Python counts: -1 is the last.
+    `image` is the picture's place in the prompt, counted as Python counts: -1 is the last. `gate`
+    asks the learned gate as well.
     """
 
     image: int = -1
+    gate: bool = False
 
     def to_params(self) -> dict[str, Any]:
         """The `kv_transfer_params` that carry this request into the engine."""
-        return {_KEY: {"image": self.image}}
+        return {_KEY: {"image": self.image, "gate": self.gate}}
 
     @classmethod
     def from_params(cls, params: dict[str, Any] | None) -> RoiRequest | None:
@@ -37,9 +39,11 @@ class RoiRequest:
             return None
         body = params[_KEY]
         image = body.get("image", -1) if isinstance(body, dict) else None
-        if not isinstance(image, int) or isinstance(image, bool):
-            raise ValueError(f"kv_transfer_params['{_KEY}'] must be {{'image': int}}, got {body!r}")
-        return cls(image)
+        gate = body.get("gate", False) if isinstance(body, dict) else None
+        if not isinstance(image, int) or isinstance(image, bool) or not isinstance(gate, bool):
+            wanted = "{'image': int, 'gate': bool}"
+            raise ValueError(f"kv_transfer_params['{_KEY}'] must be {wanted}, got {body!r}")
+        return cls(image, gate)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,21 @@ class RoiMap:
 
     `seconds` is the wall time of the RPN batch this map was computed in; `batch_size` says how many
     requests shared that batch, `known_tokens` how many of the prompt's tokens the RPN had seen
-    before and did not compute.
+    before and did not compute. `gate_logit` is the learned gate's, if it was asked.
     """
 
     logits: NDArray[np.float32]
     seconds: float
     batch_size: int = 1
     known_tokens: int = 0
+    gate_logit: float | None = None
+
+    @property
+    def need(self) -> float | None:
+        """The learned gate's probability that a second look is needed; None if not asked."""
+        if self.gate_logit is None:
+            return None
+        return float(0.5 * (1 + np.tanh(0.5 * self.gate_logit)))
 
 
 class RoiError(Exception):
@@ -74,6 +86,7 @@ def encode_result(result: RoiMap | RoiError) -> dict[str, Any]:
             "seconds": result.seconds,
             "batch_size": result.batch_size,
             "known_tokens": result.known_tokens,
+            "gate_logit": result.gate_logit,
         }
     }
 
@@ -91,5 +104,9 @@ def decode_result(params: dict[str, Any] | None) -> RoiMap:
     raw = base64.b64decode(body["logits"])
     logits = np.frombuffer(raw, dtype="<f4").astype(np.float32).reshape(body["grid"])
     return RoiMap(
-        logits, float(body["seconds"]), int(body["batch_size"]), int(body["known_tokens"])
+        logits,
+        float(body["seconds"]),
+        int(body["batch_size"]),
+        int(body["known_tokens"]),
+        body["gate_logit"],
     )

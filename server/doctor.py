@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from rpn_plugin import compat, torchvision_ops
-from rpn_plugin.checkpoint import CheckpointError, load_rpn
+from rpn_plugin.checkpoint import CheckpointError, load_gate, load_rpn
 from server import launch
 from server.rpn_folder import rpn_folder
 
@@ -106,8 +106,9 @@ def _model(model: str) -> Finding:
 
 def _rpn(model: str, rpn: str | None) -> Finding:
     def fits() -> None:
-        found = load_rpn(rpn_folder(model, rpn))
-        compat.check_rpn_fits(found.config, launch.model_config(model))
+        folder = rpn_folder(model, rpn)
+        compat.check_rpn_fits(load_rpn(folder).config, launch.model_config(model))
+        load_gate(folder)
 
     return _compatible(
         "RPN", rpn or model, fits, "train one for this model, or name another with --rpn"

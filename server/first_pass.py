@@ -7,6 +7,7 @@ alone (template, tools, thinking); what would only cost time on a token nobody r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,29 +57,38 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What pass 1 is to find out; `sure`: also how sure the model is of its first token."""
+
+    roi: RoiRequest
+    sure: bool = False
+
+
+@dataclass(frozen=True)
 class FirstLook:
-    """What pass 1 found out: the RoI map of one picture, and what reading the prompt took."""
+    """What pass 1 found out: the RoI map of one picture, what reading the prompt took, and if
+    wanted the probability of the token that the model would begin its answer with.
+    """
 
     roi_map: RoiMap
     usage: PassUsage
+    sure: float | None = None
 
 
 async def first_look(
     handler: Any,
     request: ChatCompletionRequest,
     messages: list[Any],
-    image: int,
+    wanted: Wanted,
     raw_request: Request | None,
 ) -> FirstLook:
     """Runs pass 1 of `request` with `messages` in place of its own; `handler` is vLLM's.
-
-    The map is that of picture `image` of the prompt, counted as Python counts.
 
     Raises RoiError if the engine made no map, Refused if vLLM would not take the request (or the
     client is gone: vLLM answers a cancelled request with an error response).
     """
     answer = await handler.create_chat_completion(
-        _first_pass(request, messages, image), raw_request
+        _first_pass(request, messages, wanted), raw_request
     )
     if isinstance(answer, ErrorResponse):
         raise Refused(answer)
@@ -87,17 +97,19 @@ async def first_look(
         prompt_tokens=answer.usage.prompt_tokens,
         cached_tokens=details.cached_tokens if details else None,
     )
-    return FirstLook(decode_result(answer.kv_transfer_params), usage)
+    sure = math.exp(answer.choices[0].logprobs.content[0].logprob) if wanted.sure else None
+    return FirstLook(decode_result(answer.kv_transfer_params), usage, sure)
 
 
 def _first_pass(
-    request: ChatCompletionRequest, messages: list[Any], image: int
+    request: ChatCompletionRequest, messages: list[Any], wanted: Wanted
 ) -> ChatCompletionRequest:
     changes = {
         **_ONE_UNREAD_TOKEN,
+        "logprobs": wanted.sure,
         "messages": messages,
         "request_id": f"{request.request_id}-pass1",
-        "kv_transfer_params": RoiRequest(image).to_params(),
+        "kv_transfer_params": wanted.roi.to_params(),
         # vLLM adds kv_transfer_params to this very dict: a shared one would flag pass 2 as well.
         "vllm_xargs": dict(request.vllm_xargs) if request.vllm_xargs else None,
     }

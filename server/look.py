@@ -19,12 +19,13 @@ import numpy as np
 
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.messages import RoiError, RoiMap
+from rpn_plugin.gate import Seen
+from rpn_plugin.messages import RoiError, RoiMap, RoiRequest
 from rpn_plugin.roi import Region, regions_from_map
 from server import metrics
 from server.chat import PicturePart, with_views
 from server.errors import BadRoi
-from server.first_pass import FirstLook
+from server.first_pass import FirstLook, Wanted
 from server.lanes import PictureLanes
 from server.media.sources import PictureSources
 from server.metrics import Outcome, Pass
@@ -33,10 +34,10 @@ from server.pictures import Picture, PictureFile, open_picture
 from server.schema import RegionReport, RoiDefaults, RoiOptions, RoiReport, RoiSettings
 from server.viewing import View, base_view, crop_view
 
-FirstPass = Callable[[list[Any], int], Awaitable[FirstLook]]
-"""Runs pass 1 over a chat of base views, for the RoI map of the picture so numbered.
+FirstPass = Callable[[list[Any], Wanted], Awaitable[FirstLook]]
+"""Runs pass 1 over a chat of base views, for what is wanted of one of its pictures.
 
-Counted from the end, because the prompt may begin with pictures of earlier turns.
+That is counted from the end, because the prompt may begin with pictures of earlier turns.
 """
 
 logger = logging.getLogger("vllm.sdrpn")  # below vLLM's, for its handler and format
@@ -99,7 +100,7 @@ class Looker:
             parts = {at: [view.part()] for at, view in seen.views.items()}
 
             base_views = with_views(messages, parts)
-            ask = partial(pass_1, base_views, settings.image - len(pictures))
+            ask = partial(pass_1, base_views, _wanted(settings, len(pictures)))
             proposal = await _propose(settings, seen.original, ask, timings)
             if proposal.regions:
                 with _measured(timings, "crop"):
@@ -147,6 +148,12 @@ class Looker:
             for region in regions
         ]
 
+def _wanted(settings: RoiSettings, pictures: int) -> Wanted:
+    gate = settings.gate
+    roi = RoiRequest(settings.image - pictures, gate=gate.need is not None)
+    return Wanted(roi, sure=gate.sure is not None)
+
+
 
 async def _propose(
     settings: RoiSettings,
@@ -170,7 +177,8 @@ async def _propose(
     timings["rpn"] = _milliseconds(look.roi_map.seconds)
     if not regions:
         return _Proposal([], Outcome.NO_REGION, skipped="no_region", look=look)
-    if not settings.gate.is_open(regions, original.image.size):
+    seen = Seen(regions, original.image.size, look.sure, look.roi_map.need)
+    if not settings.gate.is_open(seen):
         return _Proposal([], Outcome.GATED, skipped="gate", look=look)
     reports = [RegionReport(box=list(region.box), score=region.score) for region in regions]
     return _Proposal(reports, Outcome.REGION_FOUND, look=look)
@@ -216,6 +224,8 @@ def _report(
         grid=seen.views[seen.chosen].grid,
         skipped=proposal.skipped,
         timings=timings,
+        sure=look.sure if look else None,
+        need=look.roi_map.need if look else None,
         pass1_usage=look.usage if look else None,
         heatmap=_heatmap(look.roi_map) if look and settings.heatmap else None,
     )

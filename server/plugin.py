@@ -19,9 +19,10 @@ from vllm import __version__ as VLLM_VERSION
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
 from rpn_plugin.checkpoint import load_rpn_config
+from rpn_plugin.config import RpnConfig
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.gate import MapGate
+from rpn_plugin.gate import Gate
 from server import guard, metrics, observe, playground, routes
 from server.guard.admission import Admission
 from server.guard.endings import Endings
@@ -144,6 +145,18 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
         crop_tokens=min(config.crop_tokens, max_view_tokens),
         max_view_tokens=max_view_tokens,
         family=config.family,
-        gate=MapGate(config.gate_peak, config.gate_area),
+        gate=_gate_of(config),
+        gate_default=config.gate_default,
+        learned_gate=bool(config.gate_layers),
         enabled=settings.roi_default == "on",
+    )
+
+
+def _gate_of(config: RpnConfig) -> Gate:
+    """The RPN's gate, which asks for nothing that would not close it."""
+    return Gate(
+        config.gate_peak,
+        config.gate_area,
+        config.gate_sure if config.gate_sure < 1 else None,
+        config.gate_need if config.gate_need > 0 else None,
     )

@@ -20,7 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
-from rpn_plugin.gate import ALWAYS_OPEN, MapGate
+from rpn_plugin.gate import ALWAYS_OPEN, Gate
 from server.errors import BadRoi
 
 MAX_REGIONS = 8
@@ -33,8 +33,10 @@ TokenBudget = Annotated[int, Field(ge=4)]
 
 
 class GateOptions(BaseModel):
-    """What a RoI map must show for a second look (`rpn_plugin.gate.MapGate`): the best region's
-    score at least `peak`, and no more than the share `area` of the picture in regions.
+    """What there must be for a second look (`rpn_plugin.gate.Gate`): the best region's score at
+    least `peak`, no more than the share `area` of the picture in regions, a first token of the base
+    view's answer that is no more probable than `sure`, and a probability of at least `need` that a
+    second look is needed, if the learned gate is to be asked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -43,6 +45,8 @@ class GateOptions(BaseModel):
     area: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
+    sure: Annotated[float, Field(ge=0, le=1)] | None = None
+    need: Annotated[float, Field(ge=0, le=1)] | None = None
 class RoiOptions(BaseModel):
     """The request's `roi` object. A field left out takes the served RPN's own default.
 
@@ -57,7 +61,7 @@ class RoiOptions(BaseModel):
     image: int = -1
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     max_regions: Annotated[int, Field(ge=1, le=MAX_REGIONS)] = 1
-    gate: GateOptions | None = None
+    gate: GateOptions | bool | None = None
     base_tokens: TokenBudget | None = None
     crop_tokens: TokenBudget | None = None
     boxes: Annotated[list[Box], Len(1, MAX_REGIONS)] | None = None
@@ -70,7 +74,9 @@ class RoiDefaults:
 
     `enabled` is for chats that say nothing of `roi` at all. `max_view_tokens` is a limit, not a
     default: what the model's own image processor allows one picture. It would scale anything larger
-    down again.
+    down again. `image`: how the model's pictures become tokens. `gate` is the RPN's own, which
+    chats that say nothing of a gate go through if `gate_default`; `learned_gate`: whether it has
+    one that can be asked.
     """
 
     threshold: float
@@ -79,7 +85,9 @@ class RoiDefaults:
     max_view_tokens: int
     family: str = "qwen2_5_vl"
     enabled: bool = True
-    gate: MapGate = ALWAYS_OPEN
+    gate: Gate = ALWAYS_OPEN
+    gate_default: bool = True
+    learned_gate: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ class RoiSettings:
     image: int
     threshold: float
     max_regions: int
-    gate: MapGate
+    gate: Gate
     base_tokens: int
     crop_tokens: int
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -101,7 +109,8 @@ class RoiSettings:
     def of(cls, asked: RoiOptions | None, defaults: RoiDefaults, pictures: int) -> RoiSettings:
         """What was `asked` for a chat of so many `pictures`, completed by `defaults`.
 
-        Raises BadRoi for a budget over the model's limit and for a picture that is not there.
+        Raises BadRoi for a budget over the model's limit, for a picture and for a learned gate
+        that are not there.
         """
         options = asked or RoiOptions(enabled=defaults.enabled)
         if not -pictures <= options.image < pictures:
@@ -120,7 +129,7 @@ class RoiSettings:
             image=options.image % pictures,
             threshold=defaults.threshold if options.threshold is None else options.threshold,
             max_regions=options.max_regions,
-            gate=MapGate(**options.gate.model_dump()) if options.gate else defaults.gate,
+            gate=_gate(options.gate, defaults),
             base_tokens=options.base_tokens or defaults.base_tokens,
             crop_tokens=options.crop_tokens or defaults.crop_tokens,
             boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in options.boxes or ()),
@@ -131,6 +140,14 @@ class RoiSettings:
 
 class RegionReport(BaseModel):
     """A region in the response: `box` in pixels of the original, `score` in (0, 1].
+
+def _gate(asked: GateOptions | bool | None, defaults: RoiDefaults) -> Gate:
+    if isinstance(asked, GateOptions):
+        if asked.need is not None and not defaults.learned_gate:
+            raise BadRoi("`roi.gate.need` is for a learned gate; this RPN has none", "gate.need")
+        return Gate(**asked.model_dump())
+    return defaults.gate if (defaults.gate_default if asked is None else asked) else ALWAYS_OPEN
+
 
     Boxes given by the caller come back as they were given, with score 1.
     """
@@ -165,7 +182,9 @@ class RoiReport(BaseModel):
     steps that took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1
     the RPN took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own
     `usage` is that of pass 2 alone.
-    `heatmap`, there only when asked for and made, is the RoI map: [rows][cols] probabilities.
+    `sure` and `need`, there only if the gate asked for them, are the probability of the first token
+    of the base view's answer, and the learned gate's that a second look is needed. `heatmap`, there
+    only when asked for and made, is the RoI map: [rows][cols] probabilities.
     """
 
     regions: list[RegionReport]
@@ -178,10 +197,15 @@ class RoiReport(BaseModel):
     heatmap: list[list[float]] | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_heatmap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    sure: float | None = None
+    need: float | None = None
+    def _without_what_was_not_asked_for(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        if self.heatmap is None:
-            fields.pop("heatmap", None)
+        for name in ("sure", "need", "heatmap"):
+            if getattr(self, name) is None:
+                fields.pop(name, None)
         return fields
 
 
@@ -207,7 +231,8 @@ def parse_roi(value: Any) -> RoiOptions | None:
 
 def _bad_field(error: ValidationError) -> BadRoi:
     first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(step) for step in first["loc"])
+    # Where a field is one of several types, pydantic names the type it tried first.
+    field = ".".join(str(step) for step in first["loc"] if step != GateOptions.__name__)
     if first["type"] == "extra_forbidden":
         owner = GateOptions if first["loc"][0] == "gate" else RoiOptions
         known = ", ".join(owner.model_fields)

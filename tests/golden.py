@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rpn_plugin.checkpoint import load_rpn_config
+from rpn_plugin.gate_branch import GateBranch
 from rpn_plugin.roi import blurred_map, regions_from_map
 
 FOLDER = Path(__file__).parent / "data" / "golden"
@@ -95,3 +98,21 @@ class Case:
 
 QWEN_CASES = [Case(path, "qwen2_5_vl") for path in sorted(QWEN.glob("c*[0-9]"))]
 LLAVA_CASES = [Case(path, "llava") for path in sorted(LLAVA.glob("l*[0-9]"))]
+
+
+def add_gate(checkpoint: Path, **hf_config: object) -> None:
+    """Gives a released checkpoint a random gate, in the layout of the released Q-Zoom models: none
+    of those was recorded. `hf_config` is added to its configuration.
+    """
+    path = checkpoint / "config.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "enable_high_res": True, **hf_config})
+    )
+    torch.manual_seed(1)
+    gate = GateBranch(load_rpn_config(checkpoint))
+    theirs = {"layers": "model.high_res_layers", "head": "model.high_res_head"}
+    tensors = load_file(checkpoint / "model.safetensors")
+    for name, tensor in gate.state_dict().items():
+        part, rest = name.split(".", 1)
+        tensors[f"{theirs[part]}.{rest}"] = tensor
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})

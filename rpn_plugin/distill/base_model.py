@@ -8,7 +8,8 @@ interface, and one image token per cell of the picture.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -110,18 +111,27 @@ class BaseModel:
         """Query heads of each layer."""
         return int(self._decoder.config.num_attention_heads)
 
-    def prompts(self, views: Sequence[Image.Image], questions: Sequence[str]) -> Prompts:
-        """Chats of one base view (see `view`) and one question each."""
+    def prompts(
+        self,
+        views: Sequence[Image.Image],
+        questions: Sequence[str],
+        crops: Sequence[Image.Image] | None = None,
+    ) -> Prompts:
+        """Chats of one base view (see `view`) and one question each; with a crop of the picture
+        right after its view, if there are `crops`.
+        """
+        shown = list(zip(views, crops, strict=True)) if crops else [(view,) for view in views]
+        pictures = [{"type": "image"}] * (2 if crops else 1)
         chats = [
             self._processor.apply_chat_template(
-                [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": q}]}],
+                [{"role": "user", "content": [*pictures, {"type": "text", "text": q}]}],
                 tokenize=False,
                 add_generation_prompt=True,
             )
             for q in questions
         ]
-        made = self._processor(text=chats, images=views, padding=True, padding_side="right",
-                               return_tensors="pt")  # fmt: skip
+        made = self._processor(text=chats, images=[image for images in shown for image in images],
+                               padding=True, padding_side="right", return_tensors="pt")  # fmt: skip
         shape, lengths = made["input_ids"].shape, made["attention_mask"].sum(1)
         by_token = {name: values for name, values in made.items() if values.shape == shape}
         return Prompts(
@@ -202,6 +212,16 @@ class BaseModel:
         return Tapped(hidden, positions[-3:], last)
 
     def keep_layers(self, count: int) -> None:
+    @contextmanager
+    def only_layers(self, count: int) -> Iterator[None]:
+        """As `keep_layers`, for as long as the block runs; no answers can be asked for in it."""
+        layers, norm = self._decoder.layers, self._decoder.norm
+        self._decoder.layers, self._decoder.norm = layers[:count], nn.Identity()
+        try:
+            yield
+        finally:
+            self._decoder.layers, self._decoder.norm = layers, norm
+
         """Drops all decoder layers after the first `count`, and the final norm."""
         self._decoder.layers = self._decoder.layers[:count]
         self._decoder.norm = nn.Identity()

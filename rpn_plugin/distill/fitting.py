@@ -18,7 +18,7 @@ from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.samples import DataError, Sample
 from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings
 from rpn_plugin.distill.states import LiveStates, States, keep_states
-from rpn_plugin.distill.training import Task, train
+from rpn_plugin.distill.training import Task, map_loss, train
 from rpn_plugin.head import RegionProposalNetwork
 
 
@@ -86,17 +86,32 @@ def states_of(
     log: Log,
 ) -> States:
     """States of all questions; `base` has been cut off at the tap layer (`keep_layers`)."""
-    if not settings.cache_states:
-        return LiveStates(base, lessons.samples, settings.workers)
     numbers = sorted(item.number for item in [*lessons.learnt, *lessons.held_out])
+    about = {"labels": lessons.made_with}
+    return states_for(base, lessons.samples, numbers, about, folder, settings, processes, log)
+
+
+def states_for(
+    base: BaseModel,
+    samples: Sequence[Sample],
+    numbers: Sequence[int],
+    about: Mapping[str, Any],
+    folder: Path,
+    settings: DistillSettings,
+    processes: Processes,
+    log: Log,
+) -> States:
+    """States of the samples with these numbers, as in `states_of`; `about`: where they are from."""
+    if not settings.cache_states:
+        return LiveStates(base, samples, settings.workers)
     names = {"base_tokens", "precision", "micro_batch"}
     made_with = {
         **settings.model_dump(mode="json", include=names),
         "tap_layer": len(base.layers),
         "numbers": len(numbers),
-        "labels": lessons.made_with,
+        **about,
     }
-    return keep_states(base, lessons.samples, numbers, folder, made_with, settings, processes, log)
+    return keep_states(base, samples, numbers, folder, made_with, settings, processes, log)
 
 
 def fit(
@@ -116,7 +131,7 @@ def fit(
         "learnt": len(lessons.learnt),
         "labels": lessons.made_with,
     }
-    task = Task({item.number: item.labels for item in lessons.learnt}, states)
+    task = Task({item.number: item.labels for item in lessons.learnt}, states, map_loss)
     train(rpn, task, folder, settings, about, processes, log)
     maps = roi_maps(rpn, states, [item.number for item in lessons.held_out], settings)
     return measure(maps, lessons.held_out, lessons.samples, rpn.config.family)

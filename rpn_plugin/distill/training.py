@@ -1,4 +1,5 @@
-"""The second step: an RPN learns the labels. Killed at any moment, it goes on to the same weights.
+"""The second step: an RPN, or a gate, learns the labels. Killed at any moment, it goes on to the
+same weights.
 
 Nothing is random but the order of questions, which the seed and the step decide; so a checkpoint
 is the weights, AdamW's two moments and the step, in one file that is replaced in one go.
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import safe_open
@@ -31,16 +32,29 @@ from rpn_plugin.head import RegionProposalNetwork
 CHECKPOINT = "checkpoint.safetensors"
 
 
+class Loss(Protocol):
+    """What a module has yet to learn about a batch."""
+
+    def __call__(
+        self, module: Any, batch: StateBatch, labels: Sequence[Tensor], bfloat16: bool
+    ) -> tuple[Tensor, int, Tensor]:
+        """The summed loss, over how many labels, and how many of them the module gets right."""
+
+
 @dataclass(frozen=True)
 class Task:
-    """What is to be learnt: labels int8 [rows, cols] by sample number, over `states` of them."""
+    """What is to be learnt: labels by sample number, over `states` of them.
+
+    An RPN's labels are int8 [rows, cols], a gate's float32 [].
+    """
 
     labels: Mapping[int, Tensor]
     states: States
+    loss: Loss
 
 
 def train(
-    rpn: RegionProposalNetwork,
+    module: nn.Module,
     task: Task,
     folder: Path,
     settings: DistillSettings,
@@ -48,22 +62,22 @@ def train(
     processes: Processes,
     log: Log,
 ) -> None:
-    """Trains `rpn` in place, from the checkpoint in `folder` if there is one.
+    """Trains `module` in place, from the checkpoint in `folder` if there is one.
 
     `about` is all that the result depends on; OtherSettings is raised if the checkpoint was made
     with anything else.
     """
-    rpn.to(processes.device)
+    module.to(processes.device)
     numbers = sorted(task.labels)
     order = question_order(numbers, settings.epochs, settings.seed)
     steps = chunks(order, settings.batch)
     optimizer = torch.optim.AdamW(
-        rpn.parameters(),
+        module.parameters(),
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),
         weight_decay=settings.weight_decay,
     )
-    checkpoint = Checkpoint(folder, rpn, optimizer, {**about, "steps": len(steps)})
+    checkpoint = Checkpoint(folder, module, optimizer, {**about, "steps": len(steps)})
     done = checkpoint.load()
     if done == len(steps):
         return
@@ -76,7 +90,7 @@ def train(
         rate = settings.lr * rate_share(step, len(steps), settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        numbers_now = _learn(rpn, optimizer, task, batches, mine, settings, processes)
+        numbers_now = _learn(module, optimizer, task, batches, mine, settings, processes)
         bar.update(len(steps[step]))
         bar.set_postfix(loss=f"{numbers_now['loss']:.4f}", refresh=False)
         if writer:
@@ -102,7 +116,11 @@ def question_order(numbers: Sequence[int], epochs: float, seed: int) -> list[int
 
 
 def rate_share(step: int, steps: int, settings: DistillSettings) -> float:
-    """The share of the highest rate at a step: a rising line, then half a cosine down to 0."""
+    """The share of the highest rate at a step: a rising line, then half a cosine down to 0.
+
+    transformers has the same curve as a scheduler, whose state would have to be kept and put back;
+    a function of the step alone gives a resumed run the same rates to the bit.
+    """
     rising = math.ceil(settings.warmup * steps)
     if step < rising:
         return step / rising
@@ -121,19 +139,30 @@ def logits_on_grids(rpn: RegionProposalNetwork, batch: StateBatch, bfloat16: boo
     ]
 
 
+def map_loss(
+    rpn: RegionProposalNetwork, batch: StateBatch, labels: Sequence[Tensor], bfloat16: bool
+) -> tuple[Tensor, int, Tensor]:
+    """An RPN's Loss; a cell counts alike in whichever map it is."""
+    maps = logits_on_grids(rpn, batch, bfloat16)
+    loss, cells = label_loss(maps, labels)
+    hits = [((m > 0) == (t == 1))[t >= 0].sum() for m, t in zip(maps, labels, strict=True)
+            if m.shape == t.shape]  # fmt: skip
+    return loss, cells, sum(hits, torch.zeros((), device=loss.device))
+
+
 class Checkpoint:
     """Weights, moments and step in one file."""
 
     def __init__(
         self,
         folder: Path,
-        rpn: nn.Module,
+        module: nn.Module,
         optimizer: torch.optim.Optimizer,
         about: Mapping[str, Any],
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._about = folder / CHECKPOINT, json.loads(json.dumps(about))
-        self._parameters, self._optimizer = dict(rpn.named_parameters()), optimizer
+        self._parameters, self._optimizer = dict(module.named_parameters()), optimizer
 
     def save(self, done: int) -> None:
         """Replaces the checkpoint."""
@@ -176,7 +205,7 @@ def _micro_batches(
 
 
 def _learn(
-    rpn: RegionProposalNetwork,
+    module: nn.Module,
     optimizer: torch.optim.Optimizer,
     task: Task,
     batches: Any,
@@ -184,33 +213,29 @@ def _learn(
     settings: DistillSettings,
     processes: Processes,
 ) -> dict[str, float]:
-    """One step. The loss is the mean over all labelled cells of the step, on whichever process or
-    in whichever part of the batch they are: so neither changes what is learnt."""
+    """One step. The loss is the mean over all labels of the step, on whichever process or in
+    whichever part of the batch they are: so neither changes what is learnt."""
     device = processes.device
-    total, cells, right = (torch.zeros((), device=device) for _ in range(3))
+    total, seen, right = (torch.zeros((), device=device) for _ in range(3))
     for _ in chunks(mine, settings.micro_batch):
         batch = next(batches)
-        maps = logits_on_grids(rpn, batch, settings.precision == "bfloat16")
         labels = [task.labels[n].to(device) for n in batch.numbers]
-        loss, count = label_loss(maps, labels)
+        loss, count, hits = task.loss(module, batch, labels, settings.precision == "bfloat16")
         loss.backward()
-        total, cells = total + loss.detach(), cells + count
-        hits = [((m > 0) == (t == 1))[t >= 0].sum() for m, t in zip(maps, labels, strict=True)
-                if m.shape == t.shape]  # fmt: skip
-        right = right + sum(hits, torch.zeros((), device=device))
-    parameters = list(rpn.parameters())
+        total, seen, right = total + loss.detach(), seen + count, right + hits
+    parameters = list(module.parameters())
     for parameter in parameters:
         if parameter.grad is None:  # a process without questions in this step
             parameter.grad = torch.zeros_like(parameter)
-    processes.add([*(p.grad for p in parameters if p.grad is not None), total, cells, right])
+    processes.add([*(p.grad for p in parameters if p.grad is not None), total, seen, right])
     for parameter in parameters:
         assert parameter.grad is not None
-        parameter.grad /= cells
+        parameter.grad /= seen
     norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return {
-        "loss": (total / cells).item(),
-        "right": (right / cells).item(),
+        "loss": (total / seen).item(),
+        "right": (right / seen).item(),
         "gradient_norm": norm.item(),
     }

@@ -34,6 +34,8 @@ class RoiJob:
     image: ImageSpan
     block_hashes: tuple[bytes, ...] = ()
     """vLLM's, of the blocks that the prompt fills: equal ones for prompts that begin alike."""
+    gate: bool = False
+    """Whether the learned gate is asked, too."""
 
 
 @dataclass(frozen=True)

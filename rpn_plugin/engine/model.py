@@ -17,7 +17,12 @@ from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGenera
 from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
 from vllm.sequence import IntermediateTensors
 
-from rpn_plugin.checkpoint import is_published_rpn_tensor, load_rpn, load_rpn_config
+from rpn_plugin.checkpoint import (
+    is_published_rpn_tensor,
+    load_gate,
+    load_rpn,
+    load_rpn_config,
+)
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.start_check import rpn_folder
 from rpn_plugin.engine.tap import TapLayer
@@ -54,10 +59,12 @@ class Tapped(SupportsEagle3):
         return output
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """The model's weights from `weights`, the RPN's from its folder."""
+        """The model's weights from `weights`, the RPN's and its gate's from their folder."""
         own = ((name, tensor) for name, tensor in weights if not is_published_rpn_tensor(name))
         loaded = set(super().load_weights(own))
         self.tap.rpn.load_state_dict(load_rpn(self._rpn_folder).state_dict())
+        if self.tap.gate and (gate := load_gate(self._rpn_folder)):
+            self.tap.gate.load_state_dict(gate.state_dict())
         return loaded | {f"tap.{name}" for name, _ in self.tap.named_parameters()}
 
 

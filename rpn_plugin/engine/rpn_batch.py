@@ -17,6 +17,7 @@ from rpn_plugin.engine.packing import unpack
 from rpn_plugin.engine.rpn_memory import RpnMemory
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
+from rpn_plugin.gate_branch import GateBranch
 from rpn_plugin.head import Past, RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
 
@@ -87,13 +88,15 @@ class LaunchedBatch:
     """A batch on its way, perhaps still being computed.
 
     Logits [batch, longest known + longest new], `rows` [batch, longest new, row_size] for the
-    memory, `corners` int [3, batch, 2] the positions of each picture's first and last token.
+    memory, `corners` int [3, batch, 2] the positions of each picture's first and last token,
+    `gate` float32 the learned gate's logits of the jobs that ask it (None: none does).
     """
 
     tasks: Sequence[Task]
     logits: Tensor
     rows: Tensor
     corners: Tensor
+    gate: Tensor | None
     image: ImageGrid
     stopwatch: Stopwatch
 
@@ -102,14 +105,16 @@ class LaunchedBatch:
         logits, corners = self.logits.cpu(), self.corners.cpu()
         seconds = self.stopwatch.seconds()
         padded = logits.shape[1] - self.rows.shape[1]
+        gate = iter([] if self.gate is None else self.gate.tolist())
         results: Results = {}
         for row, task in enumerate(self.tasks):
             own = torch.cat((logits[row, : task.known], logits[row, padded : padded + task.new]))
             cut = _cut(task.job, own, corners[:, row], self.image)
+            says = next(gate) if task.job.gate else None
             results[task.job.request_id] = (
                 cut
                 if isinstance(cut, RoiError)
-                else RoiMap(cut.numpy(), seconds, len(self.tasks), task.known)
+                else RoiMap(cut.numpy(), seconds, len(self.tasks), task.known, says)
             )
         return results
 
@@ -121,6 +126,7 @@ class LaunchedBatch:
 
 def launch(
     rpn: RegionProposalNetwork,
+    gate: GateBranch | None,
     states: PagedStates,
     memory: RpnMemory | None,
     tasks: Sequence[Task],
@@ -132,9 +138,21 @@ def launch(
     _, corners = unpack(states.gather(_corner_slots(tasks, states)), rpn.config.hidden_size)
     last = torch.tensor([task.new - 1 for task in tasks], device=device)
     logits, rows = rpn.extend(hidden, positions, last, _past(memory, tasks, device))
+    asking = [Task(task.job) for task in tasks if task.job.gate]
+    says = _ask(gate, states, asking) if asking else None
     stopwatch.stop()
     image = family_named(rpn.config.family).image
-    return LaunchedBatch(tasks, logits, rows, corners, image, stopwatch)
+    return LaunchedBatch(tasks, logits, rows, corners, says, image, stopwatch)
+
+
+def _ask(gate: GateBranch | None, states: PagedStates, tasks: Sequence[Task]) -> Tensor:
+    """The learned gate's logits float32 [tasks], from whole prompts: the memory has none of it."""
+    if gate is None:
+        raise RoiError("the RPN has no learned gate")
+    hidden, positions = unpack(states.gather(_new_slots(tasks, states)), gate.config.hidden_size)
+    last = torch.tensor([task.new - 1 for task in tasks], device=hidden.device)
+    logits: Tensor = gate(hidden, positions, last)
+    return logits
 
 
 def _past(memory: RpnMemory | None, tasks: Sequence[Task], device: torch.device) -> Past | None:

@@ -14,6 +14,7 @@ import torch
 from rpn_plugin.engine.jobs import RoiJob
 from rpn_plugin.engine.rpn_batch import LaunchedBatch, PagedStates, Results, Task, launch
 from rpn_plugin.engine.rpn_memory import RpnMemory
+from rpn_plugin.gate_branch import GateBranch
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.messages import RoiError
 
@@ -27,11 +28,13 @@ class RpnRunner:
         states: PagedStates,
         batch_tokens: int,
         memory: RpnMemory | None = None,
+        gate: GateBranch | None = None,
     ) -> None:
         self._rpn = rpn
         self._states = states
         self._batch_tokens = batch_tokens
         self._memory = memory
+        self._gate = gate
 
     def forget(self) -> None:
         """The model's weights have changed, say: nothing known holds any longer."""
@@ -83,7 +86,7 @@ class RpnRunner:
     ) -> None:
         """Launch a batch; if that fails, each of its jobs alone."""
         try:
-            launched.append(launch(self._rpn, self._states, self._memory, batch))
+            launched.append(launch(self._rpn, self._gate, self._states, self._memory, batch))
         except Exception as error:  # an exception here would end the engine, for everybody
             if len(batch) == 1:
                 failed |= _failed(batch, error)

@@ -28,6 +28,7 @@ class _Waiting:
 
     request: Request
     image: ImageSpan
+    gate: bool
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class SchedulerSide:
             asked = RoiRequest.from_params(request.kv_transfer_params)
             if asked is None:
                 return
-            self._waiting[request_id] = _Waiting(request, _image_span(request, asked.image))
+            image = _image_span(request, asked.image)
+            self._waiting[request_id] = _Waiting(request, image, asked.gate)
             answer = encode_result(RoiError("the request ended before its prompt was computed"))
         except Exception as error:  # an exception here would end the engine, for everybody
             answer = encode_result(RoiError(str(error)))
@@ -104,7 +106,12 @@ class SchedulerSide:
         every = self._tap.hashes_per_block
         hashes = request.block_hashes[every - 1 :: every][:filled]
         return RoiJob(
-            request_id, tuple(block_ids), request.num_prompt_tokens, waiting.image, tuple(hashes)
+            request_id,
+            tuple(block_ids),
+            request.num_prompt_tokens,
+            waiting.image,
+            tuple(hashes),
+            waiting.gate,
         )
 
 

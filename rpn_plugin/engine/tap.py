@@ -28,6 +28,7 @@ from vllm.v1.attention.backend import AttentionCGSupport
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.packing import pack, row_size
 from rpn_plugin.engine.start_check import rpn_memory_bytes
+from rpn_plugin.gate_branch import GateBranch
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.head import row_size as memory_row_size
 
@@ -74,6 +75,7 @@ class TapLayer(CacheOnlyAttentionLayer):
         )
         self.attn_backend = TapBackend
         self.rpn = RegionProposalNetwork(config).requires_grad_(False)
+        self.gate = GateBranch(config).requires_grad_(False) if config.gate_layers else None
         dtype = vllm_config.model_config.dtype
         size = rpn_memory_bytes(vllm_config.model_config.hf_config)
         tokens = size // (memory_row_size(config) * dtype.itemsize)

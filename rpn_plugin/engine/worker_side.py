@@ -39,6 +39,7 @@ class WorkerSide:
             PagedStates(caches[name], self._block_tokens),
             self._vllm_config.scheduler_config.max_num_batched_tokens,
             RpnMemory(room, self._block_tokens) if len(room) >= self._block_tokens else None,
+            tap.gate,
         )
 
     def run(self, jobs: RoiJobs) -> RoiResults | None:

@@ -19,7 +19,7 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from server import metrics
 from server.errors import RequestError
-from server.first_pass import FirstLook, Refused, first_look
+from server.first_pass import FirstLook, Refused, Wanted, first_look
 from server.handlers.asked import Asked, note_report, read
 from server.look import Looked, Looker
 from server.metrics import Outcome
@@ -80,8 +80,8 @@ class TwoPassChat:
     async def _look(
         self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
     ) -> Looked:
-        async def pass_1(messages: list[Any], image: int) -> FirstLook:
-            return await first_look(self._handler, request, messages, image, raw_request)
+        async def pass_1(messages: list[Any], wanted: Wanted) -> FirstLook:
+            return await first_look(self._handler, request, messages, wanted, raw_request)
 
         looked = await self._looker.look(asked.messages, asked.pictures, asked.options, pass_1)
         note_report(raw_request, looked.report)

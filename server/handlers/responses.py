@@ -21,7 +21,7 @@ from vllm.entrypoints.openai.responses.protocol import (
 from vllm.entrypoints.openai.responses.utils import construct_input_messages, construct_tool_dicts
 
 from server import metrics
-from server.first_pass import FirstLook, Refused, first_look
+from server.first_pass import FirstLook, Refused, Wanted, first_look
 from server.handlers.asked import Asked, note_report, read
 from server.look import Looked, Looker
 from server.metrics import Outcome
@@ -75,9 +75,9 @@ class TwoPassResponses:
     async def _look(
         self, request: ResponsesRequest, asked: Asked, raw_request: Request | None
     ) -> Looked:
-        async def pass_1(items: list[Any], image: int) -> FirstLook:
+        async def pass_1(items: list[Any], wanted: Wanted) -> FirstLook:
             messages = await self._messages(request, items)
-            return await first_look(self._chat, _as_chat(request), messages, image, raw_request)
+            return await first_look(self._chat, _as_chat(request), messages, wanted, raw_request)
 
         looked = await self._looker.look(asked.messages, asked.pictures, asked.options, pass_1)
         note_report(raw_request, looked.report)

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
 from rpn_plugin.research_messages import with_attention
-from server.first_pass import FirstLook, first_look
+from server.first_pass import FirstLook, Wanted, first_look
 from server.handlers.asked import Asked
 from server.handlers.chat import TwoPassChat
 from server.look import Looked, Looker
@@ -51,10 +51,10 @@ class ViCropChat(TwoPassChat):
     async def _look(
         self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
     ) -> Looked:
-        async def passes(messages: list[Any], image: int) -> FirstLook:
+        async def passes(messages: list[Any], wanted: Wanted) -> FirstLook:
             chats = (messages, [_general(message) for message in messages])
             looks = [
-                first_look(self._attentive, request, chat, image, raw_request) for chat in chats
+                first_look(self._attentive, request, chat, wanted, raw_request) for chat in chats
             ]
             if self._at_once:
                 return _window(*await asyncio.gather(*looks))

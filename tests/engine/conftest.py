@@ -11,6 +11,7 @@ import torch
 
 from rpn_plugin.checkpoint import save_rpn
 from rpn_plugin.config import RpnConfig
+from rpn_plugin.gate_branch import GateBranch
 from rpn_plugin.head import RegionProposalNetwork
 from tests.engine.engines import KINDS, Engine, OneAtATime
 from tests.engine.reference import Reference
@@ -47,15 +48,18 @@ def model_folder() -> Path:
 
 @pytest.fixture(scope="package")
 def rpn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random RPN of depth 3 for the shipped model, with scores of size 1 and more."""
+    """A random RPN of depth 3 for the shipped model, with scores of size 1 and more, and a random
+    learned gate.
+    """
     hf_config = json.loads((MODEL / "config.json").read_text())
     torch.manual_seed(0)
-    rpn = RegionProposalNetwork(RpnConfig.for_model(hf_config, tap_layer=2, depth=3))
+    config = RpnConfig.for_model(hf_config, tap_layer=2, depth=3, gate_layers=2)
+    rpn = RegionProposalNetwork(config)
     for name, parameter in rpn.named_parameters():
         if name.startswith("layers.2.self_attn"):
             parameter.data *= 3
     folder = tmp_path_factory.mktemp("rpn")
-    save_rpn(rpn, folder)
+    save_rpn(rpn, folder, GateBranch(config))
     return folder
 
 

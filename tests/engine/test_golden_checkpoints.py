@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from rpn_plugin.checkpoint import load_gate
 from rpn_plugin.families import LLAVA as LLAVA_FAMILY
-from rpn_plugin.messages import decode_result
+from rpn_plugin.messages import RoiRequest, decode_result
 from server.pictures import Picture
 from server.viewing import base_view
 from tests.engine.chats import Chat
 from tests.engine.engines import Ask, Engine, OneAtATime
 from tests.engine.tiny_tokenizers import LLAMA_SPECIAL, QWEN_SPECIAL, save_tokenizer
-from tests.golden import LLAVA, LLAVA_CASES, QWEN, QWEN_CASES, Case
+from tests.golden import LLAVA, LLAVA_CASES, QWEN, QWEN_CASES, TOLERANCE, Case, add_gate
 
 WHOLE_PROMPTS: dict[str, Any] = {
     "dtype": "float32",
@@ -28,12 +30,18 @@ WHOLE_PROMPTS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def qwen(engines: OneAtATime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def gated_qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("qwen")
     shutil.copytree(QWEN / "checkpoint", folder, dirs_exist_ok=True)
+    add_gate(folder)
     save_tokenizer(folder, QWEN_SPECIAL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qwen(engines: OneAtATime, gated_qwen: Path) -> Iterator[Engine]:
     pixels = {"max_pixels": 2000 * 28 * 28}
-    yield from _engine(engines, folder, mm_processor_kwargs=pixels)
+    yield from _engine(engines, gated_qwen, mm_processor_kwargs=pixels)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +61,27 @@ def _engine(engines: OneAtATime, checkpoint: Path, **arguments: Any) -> Iterator
 
 
 @pytest.mark.parametrize("case", QWEN_CASES, ids=lambda case: case.folder.name)
-def test_qwen2_5_vl(qwen: Engine, case: Case) -> None:
+def test_qwen2_5_vl(qwen: Engine, gated_qwen: Path, case: Case) -> None:
     ids = case.tensors["input_ids"].tolist()
     one_placeholder = [
         token for before, token in itertools.pairwise([-1, *ids]) if not token == before == 503
     ]
     chat = Chat((case.image,))
-    (output,) = qwen.ask(Ask(chat, prompt_token_ids=one_placeholder))
+    params = RoiRequest(gate=True).to_params()
+    (output,) = qwen.ask(Ask(chat, params, prompt_token_ids=one_placeholder))
     assert output.prompt_token_ids == ids
-    case.check_map(decode_result(output.kv_transfer_params).logits)
+    found = decode_result(output.kv_transfer_params)
+    case.check_map(found.logits)
+    truth = _gate_on_recorded_states(gated_qwen, case)
+    assert found.gate_logit == pytest.approx(truth, rel=0, abs=TOLERANCE)
+
+
+@torch.inference_mode()
+def _gate_on_recorded_states(checkpoint: Path, case: Case) -> float:
+    gate = load_gate(checkpoint)
+    assert gate is not None
+    states, positions = case.tensors["hidden_after_K"], case.tensors["position_ids"]
+    return float(gate(states[None], positions[:, None], torch.tensor([len(states) - 1])))
 
 
 @pytest.mark.parametrize("case", LLAVA_CASES, ids=lambda case: case.folder.name)

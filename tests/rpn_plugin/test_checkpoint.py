@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from rpn_plugin.checkpoint import (
     is_pruned,
     is_published_model,
     is_published_rpn_tensor,
+    load_gate,
     load_rpn,
     load_rpn_config,
     save_rpn,
 )
 from rpn_plugin.compat import check_rpn_fits
-from tests.golden import LLAVA, QWEN
+from rpn_plugin.gate_branch import GateBranch
+from tests.golden import LLAVA, QWEN, add_gate
 
 PUBLISHED = QWEN / "checkpoint"
 
@@ -82,6 +85,63 @@ def test_a_published_llava_checkpoint() -> None:
     assert config.mrope_section == (16, 0, 0)
     assert config.threshold == 0.15
     assert not is_pruned(LLAVA / "checkpoint")
+
+
+def test_a_published_gate(published: tuple[str, Path]) -> None:
+    """Q-Zoom's layout: beside the RPN, as deep as it unless the configuration says otherwise."""
+    _, folder = published
+    assert load_gate(folder) is None
+    add_gate(folder)
+    config = load_rpn_config(folder)
+    assert (config.gate_layers, config.gate_need, config.gate_default) == (3, 0.1, True)
+    gate = load_gate(folder)
+    assert gate is not None
+    raw = load_file(folder / "model.safetensors")
+    assert gate.head.bias.equal(raw["model.high_res_head.bias"])
+    names = [f"layers.{n}.mlp.up_proj.weight" for n in range(3)]
+    assert all(gate.state_dict()[name].equal(raw[f"model.high_res_{name}"]) for name in names)
+    torch.testing.assert_close(load_rpn(folder).state_dict(), load_rpn(PUBLISHED).state_dict())
+    own = {name for name in raw if not is_published_rpn_tensor(name)}
+    assert not any("high_res" in name for name in own)
+
+
+def test_a_published_gate_of_its_own_depth_and_threshold(published: tuple[str, Path]) -> None:
+    add_gate(published[1], high_res_K=4, high_res_T=1, high_res_thresh=0.05)
+    gate = load_gate(published[1])
+    assert gate is not None
+    assert (gate.config.gate_layers, gate.config.gate_need) == (1, 0.05)
+
+
+def test_a_published_gate_must_read_what_the_rpn_reads(published: tuple[str, Path]) -> None:
+    path = published[1] / "config.json"
+    hf_config = json.loads(path.read_text())
+    path.write_text(json.dumps({**hf_config, "enable_high_res": True, "high_res_K": 2}))
+    with pytest.raises(CheckpointError, match=r"after layer 2 \(high_res_K\)"):
+        load_rpn_config(published[1])
+
+
+def test_another_models_high_resolution_parts_are_its_own() -> None:
+    assert not is_published_rpn_tensor("model.high_res_vision_model.layers.0.attn.qkv.weight")
+    assert not is_published_rpn_tensor("model.high_res_vision_alpha")
+
+
+def test_a_gate_is_kept_beside_its_rpn(folder: Path) -> None:
+    assert load_gate(folder) is None
+    rpn = load_rpn(folder)
+    rpn.config = replace(rpn.config, gate_layers=2, gate_need=0.25, gate_default=False)
+    with pytest.raises(ValueError, match="a gate of 2 layers"):
+        save_rpn(rpn, folder, GateBranch(replace(rpn.config, gate_layers=1)))
+    gate = GateBranch(rpn.config).bfloat16()
+    save_rpn(rpn, folder, gate)
+    again = load_gate(folder)
+    assert again is not None
+    assert again.config == load_rpn_config(folder) == rpn.config
+    torch.testing.assert_close(again.state_dict(), gate.state_dict(), atol=0, rtol=0)
+    (folder / "gate.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"cannot read .*gate\.safetensors"):
+        load_gate(folder)
+    save_rpn(rpn, folder)
+    assert load_gate(folder) is None
 
 
 def edit_config(folder: Path, **changes: object) -> None:

@@ -1,30 +1,60 @@
-"""What the free gate lets through."""
+"""What a gate lets through."""
 
 from __future__ import annotations
 
-from rpn_plugin.gate import MapGate
+import pytest
+
+from rpn_plugin.gate import Gate, Seen
 from rpn_plugin.roi import Region
 
 SMALL = Region(box=(0, 0, 100, 100), cells=(0, 0, 1, 1), score=0.8)
 WIDE = Region(box=(0, 0, 1000, 500), cells=(0, 0, 10, 5), score=0.4)
-SIZE = (1000, 1000)
+EVERYTHING = Region(box=(0, 0, 1000, 1000), cells=(0, 0, 10, 10), score=1e-6)
+
+
+def seen(*regions: Region, sure: float | None = None, need: float | None = None) -> Seen:
+    return Seen(regions, (1000, 1000), sure, need)
 
 
 def test_open_unless_told_otherwise() -> None:
-    everything = Region(box=(0, 0, 1000, 1000), cells=(0, 0, 10, 10), score=1e-6)
-    assert MapGate().is_open([everything], SIZE)
-    assert MapGate().is_open([everything, WIDE], SIZE)
+    assert Gate().is_open(seen(EVERYTHING, sure=1.0, need=0.0))
+    assert Gate().is_open(seen(EVERYTHING, WIDE))
 
 
 def test_without_a_region_there_is_nothing_to_look_at() -> None:
-    assert not MapGate().is_open([], SIZE)
+    assert not Gate().is_open(seen())
 
 
 def test_peak_is_the_best_regions() -> None:
-    assert MapGate(peak=0.8).is_open([SMALL, WIDE], SIZE)
-    assert not MapGate(peak=0.81).is_open([SMALL, WIDE], SIZE)
+    assert Gate(peak=0.8).is_open(seen(SMALL, WIDE))
+    assert not Gate(peak=0.81).is_open(seen(SMALL, WIDE))
 
 
 def test_area_is_that_of_all_regions() -> None:
-    assert MapGate(area=0.5).is_open([WIDE], SIZE)
-    assert not MapGate(area=0.5).is_open([SMALL, WIDE], SIZE)
+    assert Gate(area=0.5).is_open(seen(WIDE))
+    assert not Gate(area=0.5).is_open(seen(SMALL, WIDE))
+
+
+def test_who_is_sure_does_not_look_again() -> None:
+    assert Gate(sure=0.7).is_open(seen(SMALL, sure=0.7))
+    assert not Gate(sure=0.7).is_open(seen(SMALL, sure=0.71))
+    assert Gate(sure=1.0).is_open(seen(SMALL, sure=1.0))
+
+
+def test_need_is_what_the_learned_gate_says() -> None:
+    assert Gate(need=0.5).is_open(seen(SMALL, need=0.5))
+    assert not Gate(need=0.5).is_open(seen(SMALL, need=0.49))
+
+
+def test_every_condition_must_hold() -> None:
+    gate = Gate(peak=0.5, area=0.5, sure=0.5, need=0.5)
+    assert gate.is_open(seen(SMALL, sure=0.4, need=0.6))
+    assert not gate.is_open(seen(SMALL, sure=0.6, need=0.6))
+    assert not gate.is_open(seen(SMALL, sure=0.4, need=0.4))
+    assert not gate.is_open(seen(WIDE, sure=0.4, need=0.6))
+
+
+@pytest.mark.parametrize("gate", [Gate(sure=0.5), Gate(need=0.5)])
+def test_what_was_not_asked_for_is_not_guessed(gate: Gate) -> None:
+    with pytest.raises(ValueError, match="not asked for"):
+        gate.is_open(seen(SMALL))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rpn_plugin.gate import MapGate
+from rpn_plugin.gate import ALWAYS_OPEN, Gate
 from server.errors import BadRoi
 from server.schema import (
     MAX_REGIONS,
@@ -60,7 +60,10 @@ def test_every_field_of_an_object_is_read() -> None:
         ([], "roi"),
         ({"treshold": 0.1}, "roi.treshold"),
         ({"threshold": -0.1}, "roi.threshold"),
-        ({"gate": True}, "roi.gate"),
+        ({"gate": 1}, "roi.gate"),
+        ({"gate": "on"}, "roi.gate"),
+        ({"gate": {"need": -0.1}}, "roi.gate.need"),
+        ({"gate": {"sure": 1.1}}, "roi.gate.sure"),
         ({"gate": {"peak": 2}}, "roi.gate.peak"),
         ({"gate": {"peek": 0.5}}, "roi.gate.peek"),
         ({"threshold": 1.5}, "roi.threshold"),
@@ -154,8 +157,42 @@ def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
     assert with_map.model_dump(mode="json")["heatmap"] == [[0.25]]
 
 
-def test_the_gate_is_the_rpns_unless_the_request_has_its_own() -> None:
-    defaults = replace(DEFAULTS, gate=MapGate(peak=0.6, area=0.5))
-    assert RoiSettings.of(RoiOptions(), defaults, 1).gate == MapGate(0.6, 0.5)
-    own = RoiOptions(gate=GateOptions(peak=0.1))
-    assert RoiSettings.of(own, defaults, 1).gate == MapGate(0.1, 1.0)
+OWN = Gate(peak=0.6, area=0.5, sure=0.8, need=0.3)
+GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gate"),
+    [
+        (None, OWN),
+        (True, OWN),
+        (False, ALWAYS_OPEN),
+        (GateOptions(peak=0.1), Gate(0.1, 1.0, None, None)),
+        (GateOptions(sure=1.0, need=0.0), Gate(0.0, 1.0, 1.0, 0.0)),
+    ],
+)
+def test_the_gate_is_the_rpns_unless_the_request_has_its_own(
+    asked: GateOptions | bool | None, gate: Gate
+) -> None:
+    assert RoiSettings.of(RoiOptions(gate=asked), GATED, 1).gate == gate
+
+
+def test_an_rpns_gate_may_wait_to_be_asked() -> None:
+    waiting = replace(GATED, gate_default=False)
+    assert RoiSettings.of(None, waiting, 1).gate == ALWAYS_OPEN
+    assert RoiSettings.of(RoiOptions(gate=True), waiting, 1).gate == OWN
+
+
+def test_a_learned_gate_that_is_not_there_cannot_be_asked() -> None:
+    with pytest.raises(BadRoi, match="this RPN has none") as caught:
+        RoiSettings.of(RoiOptions(gate=GateOptions(need=0.5)), DEFAULTS, 1)
+    assert caught.value.param == "roi.gate.need"
+
+
+@pytest.mark.parametrize("name", ["sure", "need"])
+def test_what_a_gate_goes_by_is_reported_where_it_was_asked_for(name: str) -> None:
+    report = RoiReport(
+        regions=[], image=0, image_size=(9, 9), grid=(1, 1), skipped="gate", timings={}
+    )
+    assert name not in report.model_dump(mode="json")
+    assert report.model_copy(update={name: 0.01}).model_dump(mode="json")[name] == 0.01
