@@ -25,7 +25,7 @@ from torch import Tensor
 from demo.pages import BASE_TOKENS, write_pages
 from demo.rpn_stage import SETTINGS
 from demo.study.bench import LABELS, at_area
-from demo.study.data import STUDY_SEED
+from demo.study.data import STUDY_SEED, spread
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import chats_of, chunks
 from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, states_of
@@ -46,6 +46,7 @@ QUESTIONS = 300
 HELD_OUT = 150
 
 STEPS = 100
+SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Ground:
 
     def run(self, arm: Arm) -> Outcome:
         """Trains and measures one arm, unless that was done before."""
-        path = self.folder / "arms" / f"{arm.name}.json"
+        path = self.folder / "arms" / f"{arm.name}, seed {arm.seed}.json"
         asked = {**self.made_with, **asdict(arm), "heads": show_heads(arm.heads), "steps": STEPS}
         if path.exists() and (known := json.loads(path.read_text()))["asked"] == asked:
             return Outcome(**known["outcome"])
@@ -225,13 +226,17 @@ def on_thing(
 
 
 def head_arms(ground: Ground) -> Iterator[Arm]:
-    """Automatic, middle, every layer, and an oracle's three heads."""
+    """Automatic, middle, an oracle's three heads, and every layer, three seeds each."""
     heads, rows = ground.found
-    yield Arm("automatic", heads, rows)
-    for layer in (1, 2, 0, *range(3, ground.layers)):
-        yield Arm(f"layer {layer}", {layer: tuple(range(ground.heads))}, rows)
-    yield Arm("middle third", middle_heads(ground.layers, ground.heads), rows)
-    yield Arm("oracle, 3 heads", ground.best_heads(rows, 3), rows)
+    chosen = {
+        "automatic": heads,
+        "oracle, 3 heads": ground.best_heads(rows, 3),
+        "middle third": middle_heads(ground.layers, ground.heads),
+        **{f"layer {n}": {n: tuple(range(ground.heads))} for n in range(ground.layers)},
+    }
+    for seed in range(SEEDS):
+        for name, mine in chosen.items():
+            yield Arm(name, mine, rows, seed=seed)
 
 
 def label_arms(ground: Ground) -> Iterator[Arm]:
@@ -255,15 +260,18 @@ def study(which: str, folder: Path, questions: int, model: Path, untrained: bool
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Markdown, a row an arm."""
+    """Markdown: a row an arm, with all its seeds."""
     lines = [
         "| arm | heads | rows | questions | labelled | precision of labels | true box covered | "
         "label foreground kept |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {o.arm} | {o.heads} | {o.rows} | {o.questions} | {o.labelled:.1%} | {o.precision:.1%} "
-        f"| {o.covered:.1%} | {o.kept:.1%} |"
-        for o in outcomes
-    ]
+    for name in dict.fromkeys(outcome.arm for outcome in outcomes):
+        mine = [outcome for outcome in outcomes if outcome.arm == name]
+        o = mine[0]  # seeds share labels
+        lines.append(
+            f"| {o.arm} | {o.heads} | {o.rows} | {o.questions} | {o.labelled:.1%} "
+            f"| {o.precision:.1%} | {spread([m.covered for m in mine])} "
+            f"| {spread([m.kept for m in mine])} |"
+        )
     return "\n".join(lines) + "\n"
