@@ -148,11 +148,11 @@ class Looker:
             for region in regions
         ]
 
+
 def _wanted(settings: RoiSettings, pictures: int) -> Wanted:
     gate = settings.gate
     roi = RoiRequest(settings.image - pictures, gate=gate.need is not None)
     return Wanted(roi, sure=gate.sure is not None)
-
 
 
 async def _propose(
@@ -224,9 +224,9 @@ def _report(
         grid=seen.views[seen.chosen].grid,
         skipped=proposal.skipped,
         timings=timings,
+        pass1_usage=look.usage if look else None,
         sure=look.sure if look else None,
         need=look.roi_map.need if look else None,
-        pass1_usage=look.usage if look else None,
         heatmap=_heatmap(look.roi_map) if look and settings.heatmap else None,
     )
 

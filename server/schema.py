@@ -43,10 +43,10 @@ class GateOptions(BaseModel):
 
     peak: Annotated[float, Field(ge=0, le=1)] = 0.0
     area: Annotated[float, Field(ge=0, le=1)] = 1.0
-
-
     sure: Annotated[float, Field(ge=0, le=1)] | None = None
     need: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
 class RoiOptions(BaseModel):
     """The request's `roi` object. A field left out takes the served RPN's own default.
 
@@ -138,9 +138,6 @@ class RoiSettings:
         )
 
 
-class RegionReport(BaseModel):
-    """A region in the response: `box` in pixels of the original, `score` in (0, 1].
-
 def _gate(asked: GateOptions | bool | None, defaults: RoiDefaults) -> Gate:
     if isinstance(asked, GateOptions):
         if asked.need is not None and not defaults.learned_gate:
@@ -148,6 +145,9 @@ def _gate(asked: GateOptions | bool | None, defaults: RoiDefaults) -> Gate:
         return Gate(**asked.model_dump())
     return defaults.gate if (defaults.gate_default if asked is None else asked) else ALWAYS_OPEN
 
+
+class RegionReport(BaseModel):
+    """A region in the response: `box` in pixels of the original, `score` in (0, 1].
 
     Boxes given by the caller come back as they were given, with score 1.
     """
@@ -194,11 +194,11 @@ class RoiReport(BaseModel):
     skipped: str | None
     timings: dict[str, float]
     pass1_usage: PassUsage | None = None
+    sure: float | None = None
+    need: float | None = None
     heatmap: list[list[float]] | None = None
 
     @model_serializer(mode="wrap")
-    sure: float | None = None
-    need: float | None = None
     def _without_what_was_not_asked_for(
         self, handler: SerializerFunctionWrapHandler
     ) -> dict[str, Any]:

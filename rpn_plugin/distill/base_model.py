@@ -211,7 +211,6 @@ class BaseModel:
         last = torch.tensor(prompts.lengths, device=self.device) - 1
         return Tapped(hidden, positions[-3:], last)
 
-    def keep_layers(self, count: int) -> None:
     @contextmanager
     def only_layers(self, count: int) -> Iterator[None]:
         """As `keep_layers`, for as long as the block runs; no answers can be asked for in it."""
@@ -222,6 +221,7 @@ class BaseModel:
         finally:
             self._decoder.layers, self._decoder.norm = layers, norm
 
+    def keep_layers(self, count: int) -> None:
         """Drops all decoder layers after the first `count`, and the final norm."""
         self._decoder.layers = self._decoder.layers[:count]
         self._decoder.norm = nn.Identity()
