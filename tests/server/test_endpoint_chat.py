@@ -4,6 +4,7 @@ certain or impossible, so that nothing here rests on how well the shipped model 
 from __future__ import annotations
 
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -115,6 +116,20 @@ def test_a_shut_gate_leaves_the_base_views_answer(client: openai.OpenAI) -> None
     cached = answer.usage.prompt_tokens_details.cached_tokens
     assert answer.usage.prompt_tokens - cached <= 32
     assert ask(client, part, QUESTION, roi=EVERYWHERE).roi["skipped"] is None
+
+
+def test_who_is_sure_of_the_first_token_does_not_look_again(client: openai.OpenAI) -> None:
+    part = picture_part(noise(896, 896, seed=18))
+    base = ask(client, part, QUESTION, roi=False, logprobs=True)
+    sure = math.exp(base.choices[0].logprobs.content[0].logprob)
+    shut = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {"sure": 0.0}})
+    assert shut.roi["skipped"] == "gate"
+    assert shut.roi["sure"] == pytest.approx(sure, abs=0.05)
+    assert shut.choices[0].message.content == base.choices[0].message.content
+    assert shut.choices[0].logprobs is None
+    wide = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {"sure": 1.0}})
+    assert wide.roi["skipped"] is None
+    assert wide.roi["sure"] == shut.roi["sure"]
 
 
 def test_boxes_of_the_callers_skip_pass_1(client: openai.OpenAI) -> None:

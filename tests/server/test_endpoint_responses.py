@@ -47,6 +47,12 @@ def test_the_answer_is_that_of_a_chat(client: openai.OpenAI, endpoint: Endpoint,
     assert bool(report(answer)["regions"]) == bool(roi)
 
 
+def test_a_shut_gate(client: openai.OpenAI) -> None:
+    seen = report(create(client, {**ZOOM, "gate": {"sure": 0.0}}))
+    assert (seen["skipped"], seen["regions"]) == ("gate", [])
+    assert 0 < seen["sure"] <= 1
+
+
 @ROI
 def test_a_stream(client: openai.OpenAI, roi: Any) -> None:
     whole = create(client, roi).parse().output_text
