@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,93 +22,10 @@ import openai
 
 from demo.asking import Asking
 from demo.endpoint import running_endpoint
+from demo.gate_worth import GATES, Case, Worth, choose, quantiles, share, worth
 from demo.pages import LEGIBLE_PX, LOST_PX, Page, render_page, text_px
 
 CHOOSING_SEED, REPORTING_SEED = 4_000_037, 4_000_079
-CLOSEST = 0.01
-"""How much of always zooming's accuracy a gate may cost."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One page: were the two answers right, and what the gates saw of its map."""
-
-    page: int
-    text_px: float
-    base_right: bool
-    zoom_right: bool
-    peak: float
-    area: float
-    sure: float
-    need: float | None
-
-    @property
-    def needless(self) -> bool:
-        """The base view's answer is right."""
-        return self.base_right
-
-    @property
-    def needed(self) -> bool:
-        """Only the answer with zoom is right."""
-        return self.zoom_right and not self.base_right
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A gate looks again where `sees(case) >= threshold`; `asks(threshold)` is its `roi.gate`."""
-
-    name: str
-    sees: Callable[[Case], float]
-    asks: Callable[[float], dict[str, float]]
-
-
-GATES = (
-    Gate("peak", lambda case: case.peak, lambda threshold: {"peak": threshold}),
-    Gate("area", lambda case: -case.area, lambda threshold: {"area": -threshold}),
-    Gate("sure", lambda case: -case.sure, lambda threshold: {"sure": -threshold}),
-    Gate("need", lambda case: case.need or 0.0, lambda threshold: {"need": threshold}),
-)
-
-
-@dataclass(frozen=True)
-class Worth:
-    """A gate at a threshold: share of right answers, of all zooms that it makes, of needless zooms
-    skipped and of needed ones skipped."""
-
-    gate: str
-    threshold: float
-    accuracy: float
-    zooms: float
-    needless_skipped: float
-    needed_skipped: float
-
-
-def worth(gate: Gate, threshold: float, cases: Sequence[Case]) -> Worth:
-    """What the two answers of each case say of a gate."""
-    opened = [gate.sees(case) >= threshold for case in cases]
-    pairs = list(zip(cases, opened, strict=True))
-    return Worth(
-        gate.name, threshold,
-        accuracy=_share(case.zoom_right if is_open else case.base_right for case, is_open in pairs),
-        zooms=_share(opened),
-        needless_skipped=_share(not is_open for case, is_open in pairs if case.needless),
-        needed_skipped=_share(not is_open for case, is_open in pairs if case.needed),
-    )  # fmt: skip
-
-
-def choose(gate: Gate, cases: Sequence[Case]) -> float:
-    """The threshold that skips most needless zooms among those that cost no more than CLOSEST."""
-    always = _share(case.zoom_right for case in cases)
-    tried = [worth(gate, threshold, cases) for threshold in sorted(map(gate.sees, cases))]
-    close = [w for w in tried if w.accuracy >= always - CLOSEST]  # the lowest skips nothing
-    return max(close, key=lambda w: (w.needless_skipped, w.accuracy)).threshold
-
-
-def quantiles(gate: Gate, cases: Sequence[Case]) -> Iterator[float]:
-    """Thresholds that skip from a tenth to nine tenths of the pages."""
-    seen = sorted(gate.sees(case) for case in cases)
-    for tenth in range(1, 10):
-        yield seen[len(seen) * tenth // 10]
 
 
 def half_and_half(seed: int, count: int) -> list[int]:
@@ -162,7 +79,7 @@ def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, f
     def right(page: Page, _index: int) -> bool:
         return asking.ask(page, {"gate": gate}).text == page.things[page.asked].code
 
-    return _share(asking.about(seed, pages, right))
+    return share(asking.about(seed, pages, right))
 
 
 def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequence[int]) -> Any:
@@ -171,10 +88,10 @@ def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequenc
     to_choose = cases_of(asking, CHOOSING_SEED, choosing, wanted)
     cases = cases_of(asking, REPORTING_SEED, reporting, wanted)
     print(f"\n{name}: {len(choosing)} pages to choose a threshold, {len(cases)} to report")
-    needless, needed = _share(c.needless for c in cases), _share(c.needed for c in cases)
+    needless, needed = share(c.needless for c in cases), share(c.needed for c in cases)
     print(f"zoom is needless on {needless:.1%} of them, needed on {needed:.1%}")
     print("gate       threshold  accuracy   zooms  needless skipped  needed skipped")
-    base, always = _share(c.base_right for c in cases), _share(c.zoom_right for c in cases)
+    base, always = share(c.base_right for c in cases), share(c.zoom_right for c in cases)
     print(f"never zoom            {base:8.3f} {0:7.1%} {1:17.1%} {1:15.1%}")
     print(f"always zoom           {always:8.3f} {1:7.1%} {0:17.1%} {0:15.1%}")
     chosen = []
@@ -199,11 +116,6 @@ def _print(w: Worth, mark: str) -> None:
         f"{w.needless_skipped:17.1%} {w.needed_skipped:15.1%}",
         flush=True,
     )
-
-
-def _share(flags: Any) -> float:
-    values = [float(flag) for flag in flags]
-    return sum(values) / len(values) if values else float("nan")
 
 
 def main() -> None:
