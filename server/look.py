@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.gate import Seen
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest
@@ -75,7 +74,7 @@ class Looker:
 
     def __init__(self, defaults: RoiDefaults, sources: PictureSources) -> None:
         self._defaults = defaults
-        self._image = family_named(defaults.family).image
+        self._image = defaults.image
         self._sources = sources
         self._lanes = PictureLanes()
 

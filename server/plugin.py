@@ -138,13 +138,15 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
             "`sdrpn serve` writes it for you"
         ) from None
     config = load_rpn_config(folder)
-    max_view_tokens = _max_view_tokens(engine_client, family_named(config.family).image)
+    image = family_named(config.family).image.of(engine_client.model_config.hf_config.to_dict())
+    max_view_tokens = _max_view_tokens(engine_client, image)
     return RoiDefaults(
         threshold=config.threshold,
         base_tokens=min(config.base_tokens, max_view_tokens),
         crop_tokens=min(config.crop_tokens, max_view_tokens),
         max_view_tokens=max_view_tokens,
         family=config.family,
+        image=image,
         gate=_gate_of(config),
         gate_default=config.gate_default,
         learned_gate=bool(config.gate_layers),

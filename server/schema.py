@@ -20,6 +20,8 @@ from pydantic import (
     model_serializer,
 )
 
+from rpn_plugin.families import QWEN2_5_VL
+from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.gate import ALWAYS_OPEN, Gate
 from server.errors import BadRoi
 
@@ -84,6 +86,7 @@ class RoiDefaults:
     crop_tokens: int
     max_view_tokens: int
     family: str = "qwen2_5_vl"
+    image: ImageGrid = QWEN2_5_VL.image
     enabled: bool = True
     gate: Gate = ALWAYS_OPEN
     gate_default: bool = True

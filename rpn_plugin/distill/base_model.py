@@ -59,6 +59,7 @@ class BaseModel:
         self._positions: Tensor | None = None
         self._decoder.register_forward_pre_hook(self._note_positions, with_kwargs=True)
         self.image_token = _image_token(model.config)
+        self._image = family.image.of(self.config)
 
     @classmethod
     def load(
@@ -67,13 +68,13 @@ class BaseModel:
         """The model with that Hugging Face name or folder, its base views under a budget of
         `tokens`. Raises DataError if it is no such.
         """
-        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText, AutoProcessor, PretrainedConfig
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         register()
         try:
-            family = check_family(AutoConfig.from_pretrained(name))
+            family = check_family(PretrainedConfig.get_config_dict(name)[0])
             model = AutoModelForImageTextToText.from_pretrained(
                 name, dtype=dtype, attn_implementation={"text_config": NAME}
             )
@@ -83,7 +84,7 @@ class BaseModel:
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"cannot load the model {name}: {reason}") from error
-        view = partial(_shown, show, tokens, family.image)
+        view = partial(_shown, show, tokens, family.image.of(model.config.to_dict()))
         return cls(model, processor, family, view, device)
 
     @property
@@ -250,8 +251,9 @@ class BaseModel:
         return {name: v.to(self.device) for name, v in {**inputs, **floats}.items()}
 
     def _grid(self, view: Image.Image) -> tuple[int, int]:
-        cell = self.family.image.cell
-        return self.family.image.shape((view.height // cell, view.width // cell))
+        cell = self._image.cell
+        rows, cols = view.height // cell, view.width // cell
+        return self._image.shape((rows, cols), rows * cols)
 
     def _note_positions(self, _module: Any, _args: Any, named: dict[str, Any]) -> None:
         self._positions = named.get("position_ids")
@@ -261,12 +263,17 @@ def _shown(show: Show, tokens: int, grid: ImageGrid, picture: Image.Image) -> Im
     return show(picture, tokens, grid)
 
 
-def check_family(config: Any) -> Family:
-    """The family of a model with this configuration. Raises DataError if we serve none such."""
-    architecture = next(iter(config.architectures or ["(none)"]))
+def check_family(config: Mapping[str, Any]) -> Family:
+    """The family of a model with this `config.json`. Raises DataError if we serve none such."""
+    architecture = next(iter(config.get("architectures") or ["(none)"]))
     family = family_of_architecture(architecture)
     if family is None:
         raise DataError(f"RPNs for architecture {architecture} are not supported")
+    if architecture == family.published_architecture:
+        raise DataError(
+            f"transformers cannot run a {architecture} in its original layout; train with the same "
+            f"model in Hugging Face's ({family.hf_architecture}): the RPN fits both"
+        )
     return family
 
 

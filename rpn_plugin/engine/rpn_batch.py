@@ -196,7 +196,7 @@ def _cut(job: RoiJob, logits: Tensor, corners: Tensor, image: ImageGrid) -> Tens
     if span.stop > job.prompt_length:
         return RoiError(f"a picture up to token {span.stop} in a prompt of {job.prompt_length}")
     first, last = corners[1:, 0], corners[1:, 1]
-    rows, cols = image.shape(spanned=tuple((last - first + 1).tolist()))
+    rows, cols = image.shape(tuple((last - first + 1).tolist()), job.image.length)
     if rows * cols != job.image.length:
         return RoiError(f"{job.image.length} image tokens do not fill a grid of {rows} x {cols}")
     return logits[span].reshape(rows, cols).clone()

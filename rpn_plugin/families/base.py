@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -40,8 +41,9 @@ class ImageGrid:
     """Pixels of the view on a side of one visual token."""
 
     square: int | None = None
-    """Tokens on a side, where every picture is shown on a square of one size; None: a picture
-    keeps its shape, and the rope positions of its tokens tell rows and columns.
+    """Tokens on a side, where every picture is shown on a square of one size (that of the models
+    people know; `of` says it for any); None: a picture keeps its shape, and the rope positions of
+    its tokens tell rows and columns.
     """
 
     fill: tuple[int, int, int] = (0, 0, 0)
@@ -53,9 +55,26 @@ class ImageGrid:
     max_aspect: int = 200
     """The image processor refuses a picture longer than this many times its width."""
 
-    def shape(self, spanned: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of a picture whose rope positions span that many of each."""
-        return spanned if self.square is None else (self.square, self.square)
+    def of(self, hf_config: Mapping[str, Any]) -> ImageGrid:
+        """The grid of the model with this `config.json`, whose vision tower says how large squares
+        are. Where there is a second, finer tower, cells have pixels enough for that one too.
+        """
+        vision = hf_config.get("vision_config") or {}
+        if self.square is None or not {"image_size", "patch_size"} <= vision.keys():
+            return self
+        square = int(vision["image_size"]) // int(vision["patch_size"])
+        finer = (hf_config.get("high_res_vision_config") or {}).get("image_size", 0)
+        side = max(int(vision["image_size"]), int(finer))
+        return replace(self, cell=math.ceil(side / square), square=square)
+
+    def shape(self, spanned: tuple[int, int], tokens: int) -> tuple[int, int]:
+        """Rows and columns of a picture of `tokens` tokens, whose rope positions span that many of
+        each.
+        """
+        if self.square is None:
+            return spanned
+        side = math.isqrt(tokens)
+        return side, side
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.prompts import Prompts
 from rpn_plugin.distill.run import Run
+from rpn_plugin.distill.samples import DataError
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.families import llava
 from server.launch import SHIPPED_MODEL
 from server.views import base_picture
-from tests.engine.tiny_models import save_llava, save_qwen3_vl
+from tests.engine.tiny_models import save_deepseek_vl_hybrid, save_llava, save_qwen3_vl
+from tests.golden import LLAVA as RELEASED_LLAVA
 
 CPU = torch.device("cpu")
 
@@ -47,8 +49,20 @@ def save_tiny_llava(folder: Path) -> None:
     shutil.copy(Path(llava.__file__).with_name("llava_v1.jinja"), folder / "chat_template.jinja")
 
 
+DEEPSEEK_CHAT = (
+    "{% for m in messages %}{% for part in m.content %}{% if part.type == 'image' %}"
+    "<image_placeholder>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}"
+)
+
+
+def save_tiny_deepseek_vl_hybrid(folder: Path) -> None:
+    save_deepseek_vl_hybrid(folder)
+    (folder / "chat_template.jinja").write_text(DEEPSEEK_CHAT)
+
+
 SAVE: dict[str, Callable[[Path], None]] = {
     "qwen2_5_vl": save_shipped, "qwen3_vl": save_tiny_qwen3_vl, "llava": save_tiny_llava,
+    "deepseek_vl_hybrid": save_tiny_deepseek_vl_hybrid,
 }  # fmt: skip
 
 
@@ -163,3 +177,10 @@ def test_a_run_makes_an_rpn_that_fits(kind: Kind, tmp_path: Path) -> None:
     rpn = load_rpn(tmp_path / "out")
     assert rpn.config.family == kind.family
     check_rpn_fits(rpn.config, json.loads((kind.folder / "config.json").read_text()))
+
+
+def test_llavas_own_layout_is_refused() -> None:
+    with pytest.raises(DataError, match="train with the same model in Hugging Face's"):
+        BaseModel.load(
+            RELEASED_LLAVA / "checkpoint", base_picture, 64, device=CPU, dtype=torch.float32
+        )

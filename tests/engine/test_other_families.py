@@ -104,6 +104,14 @@ def served(
     engine.stop()
 
 
+def test_answers_are_the_models_own(served: Served) -> None:
+    chat = served.kind.chat(served.kind.picture(7, 8, seed=50))
+    (output,) = served.engine.ask(Ask(chat, params=None, max_tokens=6))
+    prompt, answer = list(output.prompt_token_ids), list(output.outputs[0].token_ids)
+    likeliest = served.reference.likeliest(chat, [*prompt, *answer], among=256)
+    assert answer == likeliest[len(prompt) - 1 : -1]
+
+
 def test_chunks_and_a_prefix_hit(served: Served) -> None:
     picture = served.kind.picture(15, 12, seed=1)
     served.check(Ask(served.kind.chat(picture)))

@@ -84,6 +84,7 @@ FAMILY_SHAPES: dict[str, dict[str, Any]] = {
     "qwen2_5_vl": {"mrope_section": (2, 3, 3), "attention_bias": True},
     "qwen3_vl": {"mrope_section": (4, 2, 2), "attention_bias": False},
     "llava": {"mrope_section": (8, 0, 0), "attention_bias": False},
+    "deepseek_vl": {"mrope_section": (8, 0, 0), "attention_bias": False},
 }
 
 
