@@ -59,7 +59,7 @@ class BaseModel:
         self._positions: Tensor | None = None
         self._decoder.register_forward_pre_hook(self._note_positions, with_kwargs=True)
         self.image_token = _image_token(model.config)
-        self._image = family.image.of(self.config)
+        self.image = family.image.of(self.config)
 
     @classmethod
     def load(
@@ -251,9 +251,9 @@ class BaseModel:
         return {name: v.to(self.device) for name, v in {**inputs, **floats}.items()}
 
     def _grid(self, view: Image.Image) -> tuple[int, int]:
-        cell = self._image.cell
+        cell = self.image.cell
         rows, cols = view.height // cell, view.width // cell
-        return self._image.shape((rows, cols), rows * cols)
+        return self.image.shape((rows, cols), rows * cols)
 
     def _note_positions(self, _module: Any, _args: Any, named: dict[str, Any]) -> None:
         self._positions = named.get("position_ids")

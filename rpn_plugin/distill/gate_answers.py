@@ -147,7 +147,7 @@ def _answer(
     first = base.answers(chats.prompts, settings.max_new_tokens)
     crops = {
         number: (picture := samples[number].picture(),
-                 crop(picture, box, rpn.config.crop_tokens, base.family.image))
+                 crop(picture, box, rpn.config.crop_tokens, base.image))
         for number, box in _boxes(base, rpn, chats, settings).items()
     }  # fmt: skip
     second: dict[int, str] = {}
