@@ -43,6 +43,11 @@ def ratio(part: str, whole: str) -> str:
     return f"{rate(part)} / {rate(whole)}"
 
 
+def seconds(step: str) -> str:
+    """Seconds spent in a step, per second, over all requests."""
+    return rate(f"sdrpn_{step}_seconds_sum")
+
+
 def gauge(metric: str, over: str = "sum") -> str:
     """A gauge over the replicas chosen: their sum, or their maximum."""
     return f'{over} ({metric}{{namespace=~"$namespace"}})'
@@ -54,7 +59,6 @@ _LOOKED_AT = 'sdrpn_requests_total{outcome=~"region_found|gated|no_region|error"
 _CACHED, _READ = "sdrpn_cached_tokens_sum", "sdrpn_prompt_tokens_sum"
 _PASS_1, _PASS_2 = '{pass="1"}', '{pass="2"}'
 _COST = "sdrpn_zoom_extra_cost_ratio"
-_STEPS = ("queue", "fetch", "pictures", "pass1", "crop", "pass2")
 
 PANELS: dict[str, list[Panel]] = {
     "Traffic": [
@@ -90,7 +94,13 @@ PANELS: dict[str, list[Panel]] = {
         Panel(
             "Where the time goes",
             "s",
-            {step: rate(f"sdrpn_{step}_seconds_sum") for step in _STEPS},
+            {
+                "queue": seconds("queue"),
+                "fetch": seconds("fetch"),
+                "decoding, base views": f"clamp_min({seconds('pictures')} - {seconds('queue')} "
+                f"- {seconds('fetch')}, 0)",
+                **{step: seconds(step) for step in ("pass1", "crop", "pass2")},
+            },
             "Seconds spent in each step, per second, over all requests.",
             stacked=True,
         ),
