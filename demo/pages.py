@@ -83,7 +83,7 @@ def render_page(seed: int, index: int, style: Style = STYLE) -> Page:
     height = text_height(rng, style)
     names = rng.sample(tuple(COLOURS), rng.randint(4, 7))
     codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]
-    boxes = _lay_out(kind, size, len(names), rng)
+    boxes = lay_out(kind, size, len(names), rng)
     image, draw = background(size, rng)
     paint = draw_tag if kind == "tags" else draw_sign
     things = tuple(
@@ -134,7 +134,7 @@ def write_pages(seed: int, count: int, folder: Path) -> Path:
     return path
 
 
-def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
+def lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
     """Up to `count` boxes that keep their distance: in neat rows or scattered."""
     sizes = [thing_size(kind, rng) for _ in range(count)]
     return (neat_rows if rng.random() < 0.4 else scattered)(size, sizes, rng)

@@ -50,7 +50,7 @@ def model_config(vocabulary: dict[str, int]) -> LlavaConfig:
         "model_type": "clip_vision_model",
         "hidden_size": 192,
         "intermediate_size": 768,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 3,
         "num_attention_heads": 6,
         "image_size": SIDE * CELL,
         "patch_size": CELL,

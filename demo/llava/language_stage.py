@@ -18,11 +18,10 @@ import torch
 
 from demo.device import bfloat16, device_of
 from demo.language_stage import answer_accuracy, answer_loss, codes_with_crop, codes_without_crop
-from demo.llava.pages import STYLE, base_view, crop_view
+from demo.llava.pages import base_view, crop_view, render_pair
 from demo.llava.vision_stage import visual_tokens
 from demo.packing import Layout, Question, pack
 from demo.page_features import PageFeatures, describe_page
-from demo.pages import render_page
 from demo.stage import Optimizers, Stage
 
 SEED = 212
@@ -80,7 +79,7 @@ def features(model: Any, seed: int, pages: Sequence[int]) -> list[PageFeatures]:
     """Those pages of a seed with the visual tokens of a base view and a crop each."""
     described = []
     for index in pages:
-        page = render_page(seed, index, STYLE)
+        page = render_pair(seed, index).page
         views = describe_page(page, Random(f"llava {seed} {index}"), see=(base_view, crop_view))
         described.append(views)
     made: list[PageFeatures] = []

@@ -1,8 +1,8 @@
 """Stage 1: a CLIP tower and its MLP learn to see as the shipped model's tower does.
 
-The targets are the shipped tower's visual tokens of the same 112 px, enlarged to the 224 it knows;
-beside them the dense labels of `demo.vision_stage`. So the language model that comes after can
-begin as the shipped one.
+The targets are the shipped tower's visual tokens of the page's twin (`pages.py`), beside them the
+dense labels of `demo.vision_stage`. So the language model that comes after can begin as the shipped
+one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from demo.architecture import HIDDEN, IMAGE_MEAN, IMAGE_STD
 from demo.device import bfloat16, device_of
-from demo.llava.pages import STYLE, base_view, crop_view
-from demo.pages import Page, render_page
-from demo.sheets import render_sheet
+from demo.llava.pages import render_pair, render_sheet
+from demo.pages import Page
 from demo.stage import Optimizers, Stage
 from demo.views import View, proposed_box, random_box
 from demo.vision import vision_features
@@ -30,7 +29,7 @@ from demo.vision_labels import dense_labels
 from demo.vision_stage import CELL_LABELS, cell_loss
 
 SEED = 111
-_BATCH = 32
+_BATCH = 16
 _TOKENS_SHARE = 4.0
 """Weight of the shipped tower's tokens beside the dense labels."""
 
@@ -80,34 +79,32 @@ def train_vision(model: Any, shipped: Any, folder: Path, steps: int) -> None:
 
 
 @torch.no_grad()
-def _shipped_tokens(tower: Any, pixels: Tensor) -> Tensor:
-    """Visual tokens float32 of the shipped tower, which has a token for 28 x 28 px."""
-    twice = F.interpolate(pixels.permute(0, 3, 1, 2).float(), scale_factor=2, mode="bilinear")
-    with bfloat16(tower):
-        _, tokens = vision_features(tower, twice.permute(0, 2, 3, 1))
-    return tokens.float()
-
-
 def _batches(tower: Any, seed: int) -> Iterator[Batch]:
-    """Endless batches: pages, crops of them, and as many sheets."""
+    """Endless batches: pages, crops of them, and sheets; the shipped `tower` looks at the twins."""
     index = 0
     while True:
-        views: list[tuple[Page, View]] = []
+        views: list[tuple[View, View, Page]] = []
         while len(views) < _BATCH:
             views += _views(seed, index)
             index += 1
-        seen = np.stack([view.pixels for _, view in views])
-        truth = np.stack([dense_labels(page, view).cells for page, view in views])
-        pixels, cells = (torch.from_numpy(a).to(device_of(tower)) for a in (seen, truth))
-        yield pixels, cells, _shipped_tokens(tower, pixels)
+        pixels, twins, cells = (
+            torch.from_numpy(np.stack(arrays)).to(device_of(tower))
+            for arrays in zip(
+                *((v.pixels, t.pixels, dense_labels(page, t).cells) for v, t, page in views),
+                strict=True,
+            )
+        )
+        with bfloat16(tower):
+            _, wanted = vision_features(tower, twins)
+        yield pixels, cells, wanted.float()
 
 
-def _views(seed: int, index: int) -> list[tuple[Page, View]]:
-    page, rng = render_page(seed, index, STYLE), Random(f"llava vision {seed} {index}")
+def _views(seed: int, index: int) -> list[tuple[View, View, Page]]:
+    """Views of the small LLaVA, of the twin, and what they are of."""
+    pair, rng = render_pair(seed, index), Random(f"llava vision {seed} {index}")
+    page = pair.page
     boxes = [proposed_box(page, rng.choice(page.things).box, rng) for _ in range(6)]
     boxes.append(random_box(page, rng))
-    seen = [(page, base_view(page)), *((page, crop_view(page, box)) for box in boxes)]
-    for number in range(8):
-        sheet, _ = render_sheet(seed, 2 * (8 * index + number) + 1)
-        seen.append((sheet, base_view(sheet)))
-    return seen
+    seen = [(*pair.base_views(), page), *((*pair.crop_views(box), page) for box in boxes)]
+    sheets = [render_sheet(seed, 8 * index + number) for number in range(8)]
+    return seen + [(*sheet.base_views(), sheet.page) for sheet in sheets]

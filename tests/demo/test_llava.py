@@ -14,12 +14,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from demo.language import hidden_states
 from demo.llava.language_stage import LanguageRecipe
-from demo.llava.pages import STYLE, base_view, crop_view
+from demo.llava.pages import base_view, crop_view, render_pair
 from demo.llava.train import train
 from demo.llava.vision_stage import visual_tokens
 from demo.packing import Layout, Question, pack
 from demo.page_features import describe_page
-from demo.pages import render_page
 
 A_FEW = LanguageRecipe(steps=2, pool=16, new_pages=1, held_out_pages=16)
 
@@ -35,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_packed_questions_equal_separate_chats(folder: Path) -> None:
     model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor: Any = AutoProcessor.from_pretrained(folder)
-    page = render_page(5, 1, STYLE)
+    page = render_pair(5, 1).page
     views, described = describe_page(page, Random(1), crops=2, see=(base_view, crop_view))
     tokens = [visual_tokens(model, torch.from_numpy(v.pixels.copy())[None])[0] for v in views]
     seen = zip(described.views, tokens, strict=True)
