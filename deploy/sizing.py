@@ -18,6 +18,9 @@ DEPTH = 3
 BATCH_TOKENS = 8192
 """The most tokens an RPN batch holds: vLLM's --max-num-batched-tokens."""
 
+RPN_MEMORY_MIB = 256
+"""What the RPN may remember of prompts it has seen (rpn_plugin/engine_args.py)."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -61,6 +64,11 @@ class Shape:
         return (DEPTH - 1) * (query_key + value_out + mlp) + query_key
 
     @property
+    def remembered_bytes(self) -> int:
+        """What the RPN keeps of one token: keys and values of whole layers, keys of the scoring."""
+        return (2 * (DEPTH - 1) + 1) * self.kv_heads * self.head_dim * _BYTES
+
+    @property
     def working_bytes(self) -> int:
         """Estimated: what a full RPN batch needs at once: states, a float32 copy, the MLP."""
         return BATCH_TOKENS * (12 * self.hidden + 6 * self.intermediate)
@@ -77,14 +85,15 @@ def table() -> str:
     """The models' figures in Markdown."""
     lines = [
         "| model | KV cache, bytes/token | tap, bytes/token | cache capacity lost | RPN weights "
-        "(R = 3) | RPN batch of 8,192 tokens |",
-        "|---|---|---|---|---|---|",
+        "(R = 3) | RPN batch of 8,192 tokens | 256 MiB remember |",
+        "|---|---|---|---|---|---|---|",
     ]
     for shape in MODELS:
         lines.append(
             f"| {shape.name} | {shape.kv_bytes:,} | {shape.tap_bytes:,} | "
             f"{shape.capacity_lost:.1%} | {shape.rpn_parameters * _BYTES / 2**30:.2f} GiB | "
-            f"≈ {shape.working_bytes / 2**30:.1f} GiB |"
+            f"≈ {shape.working_bytes / 2**30:.1f} GiB | "
+            f"{RPN_MEMORY_MIB * 2**20 // shape.remembered_bytes:,} tokens |"
         )
     return "\n".join(lines)
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from rpn_plugin import head
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.packing import row_size
-from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.engine_args import RPN_MEMORY_MIB
 from tests.deploy.manifests import DEPLOY
 
 SIZING = runpy.run_path(str(DEPLOY / "sizing.py"))
@@ -41,6 +42,8 @@ def test_the_formulas_are_those_of_the_code(shape: Any) -> None:
         attention_bias=True,
     )
     with torch.device("meta"):
-        rpn = RegionProposalNetwork(config)
+        rpn = head.RegionProposalNetwork(config)
     assert shape.rpn_parameters == sum(weight.numel() for weight in rpn.parameters())
     assert shape.tap_bytes == row_size(shape.hidden, torch.bfloat16) * torch.bfloat16.itemsize
+    assert shape.remembered_bytes == head.row_size(config) * torch.bfloat16.itemsize
+    assert SIZING["RPN_MEMORY_MIB"] == RPN_MEMORY_MIB
