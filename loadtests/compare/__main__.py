@@ -22,15 +22,15 @@ from loadtests.compare.capacity import capacity_table
 from loadtests.compare.cells import SETTINGS, Cell, Results, plan
 from loadtests.compare.goals import goal_table, goals, reached
 from loadtests.compare.measuring import Measuring
-from loadtests.compare.options import REQUESTS, parse
+from loadtests.compare.options import parse
 from loadtests.compare.picture import draw
 from loadtests.compare.report import report
 from loadtests.compare.servers import running
 from loadtests.compare.shapes import SHAPES, write_model
 from loadtests.compare.table import table
 
-QUICK = {2: 4}
-"""As REQUESTS."""
+QUICK = 2
+"""How many chats a quick run has under way at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,12 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     results = Results(options.out / "cells.jsonl")
     arms = _arms(options)
-    requests = QUICK if options.quick else {c: REQUESTS[c] for c in options.at_once}
-    rounds = 1 if options.quick else options.rounds
-    cells = list(plan(options.settings, list(requests), rounds, list(arms)))
+    at_once, rounds = ([QUICK], 1) if options.quick else (options.at_once, options.rounds)
+    cells = list(plan(options.settings, at_once, rounds, list(arms)))
     missing = [cell for cell in cells if cell not in results]
     if missing:
-        _measure(options, flags, arms, requests, missing, results)
+        _measure(options, flags, arms, missing, results)
     _report(options, arms, results)
     return 0
 
@@ -54,7 +53,7 @@ def _arms(options: argparse.Namespace) -> dict[str, Arm]:
         base=options.base_tokens,
         crop=options.crop_tokens,
         more=tuple(options.more_tokens),
-        gate={"peak": options.gate_peak, "area": options.gate_area},
+        gate=options.gate,
         forced=options.model_shape is not None,
     )
     arms = {arm.name: arm for arm in all_arms(budgets)}
@@ -68,7 +67,6 @@ def _measure(
     options: argparse.Namespace,
     flags: Sequence[str],
     arms: Mapping[str, Arm],
-    requests: Mapping[int, int],
     cells: Sequence[Cell],
     results: Results,
 ) -> None:
@@ -80,7 +78,7 @@ def _measure(
     with running(options.out, model, flags, urls) as servers:
         longest = max(options.base_tokens, *options.more_tokens) + SETTINGS[-1].tokens
         print(capacity_table(servers.logs, longest), flush=True)
-        measuring = Measuring(servers, arms, requests)
+        measuring = Measuring(servers, arms, options.quick)
         measuring.warm_up()
         until = time.monotonic() + 60 * options.minutes
         for done, cell in enumerate(cells):

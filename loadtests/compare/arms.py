@@ -15,8 +15,9 @@ CELL = 28
 """Pixels on a side of one visual token of Qwen2.5-VL."""
 
 Size = tuple[int, int]
-Fields = Callable[[Size], dict[str, Any]]
-"""From the picture's (width, height) to what is added to the chat's body."""
+Fields = Callable[[Size, bool], dict[str, Any]]
+"""From the picture's (width, height), and whether it is legible in the base view, to what is added
+to the chat's body."""
 
 FILLER = "Read every line of the page with care before you say anything at all. " * 3
 """Words before the question that change nothing but the number of text tokens."""
@@ -34,6 +35,8 @@ class Arm:
     calibration: bool = False
     encoded_again: int = 0
     """How often the vision tower encodes the base view beyond the first time."""
+    share: float = 1.0
+    """Of the requests that other arms get: less for the slowest."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Budgets:
     more: tuple[int, ...]
     gate: dict[str, float]
     forced: bool = False
-    """The RPN has no trained weights: all of its map is the region, whatever is on it."""
+    """The RPN has no trained weights: all of its map is the region, whatever is on it, and the gate
+    is told which pages are legible."""
 
 
 def all_arms(budgets: Budgets) -> list[Arm]:
@@ -55,13 +59,14 @@ def all_arms(budgets: Budgets) -> list[Arm]:
     if budgets.forced:
         roi["threshold"] = 0.0
     zoom = {"roi": roi}
+    gate = _always({"roi": {**roi, "gate": budgets.gate}})
     return [
         Arm("plain", "stock", _budget(base), base),
         Arm("plain, longer question", "stock", _budget(base), base, FILLER, calibration=True),
-        *(Arm(f"more tokens: {more}", "stock", _budget(more), more) for more in budgets.more),
+        *(_more_tokens(more, base) for more in budgets.more),
         Arm("unused", "sdrpn", _always({"roi": {**roi, "enabled": False}}), base),
         Arm("zoom", "sdrpn", _always(zoom), base),
-        Arm("gate", "sdrpn", _always({"roi": {**roi, "gate": budgets.gate}}), base),
+        Arm("gate", "sdrpn", _told(roi) if budgets.forced else gate, base),
         Arm(
             "recompute", "sdrpn", _always({**zoom, "research": "recompute"}), base, encoded_again=1
         ),
@@ -72,7 +77,17 @@ def all_arms(budgets: Budgets) -> list[Arm]:
 
 
 def _always(fields: dict[str, Any]) -> Fields:
-    return lambda size: fields
+    return lambda size, legible: fields
+
+
+def _told(roi: dict[str, Any]) -> Fields:
+    """A gate that is right about every page, for want of one that was trained."""
+    return lambda size, legible: {"roi": {**roi, "gate": {"peak": 1.0 if legible else 0.0}}}
+
+
+def _more_tokens(tokens: int, base: int) -> Arm:
+    share = min(1.0, 4 * base / tokens)
+    return Arm(f"more tokens: {tokens}", "stock", _budget(tokens), tokens, share=share)
 
 
 def _budget(tokens: int) -> Fields:
@@ -86,7 +101,7 @@ def _tiles(base: int) -> Fields:
     features into the base view's tokens, for which a model must be trained.
     """
 
-    def quarters(size: Size) -> dict[str, Any]:
+    def quarters(size: Size, legible: bool) -> dict[str, Any]:
         (x, y), (w, h) = (size[0] // 2, size[1] // 2), size
         boxes = [[0, 0, x, y], [x, 0, w, y], [0, y, x, h], [x, y, w, h]]
         return {"roi": {"base_tokens": base, "crop_tokens": base, "boxes": boxes}}

@@ -95,7 +95,7 @@ def _answer(heard: _Heard) -> Answer:
     usage = next((chunk["usage"] for _, chunk in reversed(chunks) if chunk.get("usage")), None)
     if usage is None or not ends:
         raise RuntimeError(f"the stream broke off: {chunks[-1:]}")
-    roi = next((chunk["roi"] for _, chunk in chunks if "roi" in chunk), {})
+    roi: dict[str, Any] = next((chunk["roi"] for _, chunk in chunks if "roi" in chunk), {})
     return Answer(
         first=next((at for at, text in said if text), ends[-1]) - heard.started,
         total=ends[-1] - heard.started,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -19,9 +19,14 @@ class Setting:
     name: str
     tokens: int
     exactly: bool
+    requests: Mapping[int, int]
+    """Chats of one cell, by how many are asked at once: a second or more of them."""
 
 
-SETTINGS = (Setting("prefill", 8, False), Setting("decode", 128, True))
+SETTINGS = (
+    Setting("prefill", 8, False, {1: 8, 4: 24, 16: 32}),
+    Setting("decode", 128, True, {1: 2, 4: 8, 16: 16}),
+)
 """Short answers, whose time is the prompt's; and answers whose time is their own."""
 
 

@@ -13,16 +13,18 @@ from loadtests.compare.cells import SETTINGS, Cell, Measured
 from loadtests.compare.pages import Page, chat, pages
 from loadtests.compare.servers import Servers
 
+_FEW = 4
+_ROUND = max(count for setting in SETTINGS for count in setting.requests.values())
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 
 
 @dataclass
 class Measuring:
-    """Asks running servers; `requests` chats for each cell, by its concurrency."""
+    """Asks running servers. `quick`: as few chats as tell whether everything works."""
 
     servers: Servers
     arms: Mapping[str, Arm]
-    requests: Mapping[int, int]
+    quick: bool = False
     _marks: Iterable[int] = field(default_factory=lambda: itertools.count(secrets.randbits(44)))
     _pages: list[Page] = field(default_factory=list)
     _source: Iterable[Page] = field(default_factory=pages)
@@ -31,13 +33,13 @@ class Measuring:
         """Every arm once, so that no cell pays for what a server does only at first."""
         for setting in _SETTINGS.values():
             for name in self.arms:
-                self.measure(Cell(setting.name, 2, 0, name), requests=4)
+                self.measure(Cell(setting.name, 2, 0, name))
 
-    def measure(self, cell: Cell, requests: int | None = None) -> Measured:
+    def measure(self, cell: Cell) -> Measured:
         """One cell. All arms of a round get the same pages, of which other rounds get none."""
-        count = requests or self.requests[cell.at_once]
-        asked = self._pages_of(cell.round, count)
         setting, arm = _SETTINGS[cell.setting], self.arms[cell.arm]
+        count = _FEW if self.quick else setting.requests.get(cell.at_once, _FEW)
+        asked = self._pages_of(cell.round, max(2, round(arm.share * count)))
         bodies = [
             chat(page, arm, self.servers.model, setting.tokens, setting.exactly, mark)
             for page, mark in zip(asked, self._marks, strict=False)
@@ -50,7 +52,6 @@ class Measuring:
         return Measured(cell, seconds, tuple(answers), tuple(right))
 
     def _pages_of(self, number: int, count: int) -> list[Page]:
-        largest = max(self.requests.values())
-        while len(self._pages) < (number + 1) * largest:
+        while len(self._pages) < (number + 1) * _ROUND:
             self._pages.append(next(iter(self._source)))
-        return self._pages[number * largest :][:count]
+        return self._pages[number * _ROUND :][:count]

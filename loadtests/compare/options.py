@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.compare.cells import SETTINGS
 from loadtests.compare.shapes import SHAPES
 
-REQUESTS = {1: 8, 4: 24, 16: 48}
-"""Chats of one cell, by how many are asked at once: a second or more of them."""
+AT_ONCE = list(SETTINGS[0].requests)
 
 
 def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str]]:
@@ -30,12 +30,11 @@ def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str
     add("--quick", action="store_true", help="one small round: does everything work?")
     add("--arms", nargs="+", metavar="ARM", help="default: all")
     add("--settings", nargs="+", choices=names, default=names)
-    add("--at-once", nargs="+", type=int, choices=list(REQUESTS), default=list(REQUESTS))
+    add("--at-once", nargs="+", type=int, choices=AT_ONCE, default=AT_ONCE)
     add("--base-tokens", type=int, default=64, help="of every arm's base view; default: 64")
     add("--crop-tokens", type=int, default=64, help="of the crop; default: 64")
     add("--more-tokens", type=int, nargs="*", default=[256, 1024], help="`plain` with these too")
-    add("--gate-peak", type=float, default=0.0, help="the gate arm's roi.gate (docs/api.md)")
-    add("--gate-area", type=float, default=1.0)
+    add("--gate", type=json.loads, default={"sure": 0.73}, metavar="JSON", help="its `roi.gate`")
     add("--model", help="a folder or name; default: the shipped one")
     add("--model-shape", choices=list(SHAPES), help="no model: one of this size, without weights")
     add("--load-format", help="vLLM's; a shape without weights needs `dummy`")

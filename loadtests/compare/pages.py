@@ -29,11 +29,12 @@ _MARK_BITS = 48
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Pixels uint8 [SIDE, SIDE, 3], a question, and its answer."""
+    """Pixels uint8 [SIDE, SIDE, 3], a question, its answer, and whether the base view shows it."""
 
     pixels: NDArray[np.uint8]
     question: str
     answer: str
+    legible: bool
 
     @property
     def size(self) -> Size:
@@ -54,7 +55,8 @@ def _of_height(least: float, below: float) -> Iterator[Page]:
         if page.image.size == (SIDE, SIDE) and least <= text_px(page) < below:
             asked = page.things[page.asked]
             pixels = np.asarray(page.image)
-            yield Page(pixels, code_question(page.kind, asked.name), asked.code)
+            question = code_question(page.kind, asked.name)
+            yield Page(pixels, question, asked.code, legible=least >= LEGIBLE_PX)
 
 
 def chat(page: Page, arm: Arm, model: str, tokens: int, exactly: bool, mark: int) -> bytes:
@@ -72,7 +74,7 @@ def chat(page: Page, arm: Arm, model: str, tokens: int, exactly: bool, mark: int
         "stream": True,
         "stream_options": {"include_usage": True},
         **({"ignore_eos": True, "min_tokens": tokens} if exactly else {}),
-        **arm.fields(page.size),
+        **arm.fields(page.size, page.legible),
     }
     return json.dumps(body).encode()
 

@@ -8,7 +8,6 @@ each head the softmax over all tokens of the prompt, then the mean over heads.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +15,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from rpn_plugin.config import RpnConfig
-from rpn_plugin.head import RegionProposalNetwork, rotary_angles
+from rpn_plugin.head_layers import ScoreLayer
+from rpn_plugin.rotary import rotary_angles
 
 
 class LayerAttention(nn.Module):
@@ -24,9 +24,9 @@ class LayerAttention(nn.Module):
 
     def __init__(self, config: RpnConfig) -> None:
         super().__init__()
-        self.config = replace(config, depth=1)
-        # An RPN of depth 1 has the norm, queries and keys of one layer of the model, and no more.
-        (self.layer,) = RegionProposalNetwork(self.config).requires_grad_(False).layers
+        self.config = config
+        # The RPN's last layer has just what is wanted of the model's: norm, queries and keys.
+        self.layer = ScoreLayer(config).requires_grad_(False)
 
     def load(self, model: str) -> None:
         """Take layer B's weights from the model folder `model`; random ones stay if it has none."""

@@ -1,0 +1,162 @@
+"""The comparison's parts that need no server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+from loadtests.compare.arms import Budgets, all_arms
+from loadtests.compare.asking import Answer, Read
+from loadtests.compare.capacity import capacity
+from loadtests.compare.cells import Cell, Measured, Results, plan
+from loadtests.compare.counts import Tokens
+from loadtests.compare.limit import Prices, fit
+from loadtests.compare.options import parse
+from loadtests.compare.pages import chat, pages
+from loadtests.compare.ratios import ratio
+from loadtests.compare.shapes import SHAPES, write_model
+from server.launch import plan as plan_launch
+from server.research.window import best_window
+
+BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"sure": 0.7})
+
+
+def measured(arm: str, round_: int, seconds: float) -> Measured:
+    answer = Answer(0.1, 0.2, "42", 2, (Read(94, 64), Read(160, 64)))
+    return Measured(Cell("prefill", 4, round_, arm), seconds, (answer, answer), (True, False))
+
+
+def test_arms_of_a_round_stand_side_by_side_in_changing_order() -> None:
+    cells = list(plan(["prefill", "decode"], [1, 4], 3, ["a", "b", "c"]))
+    assert len(set(cells)) == len(cells) == 2 * 2 * 3 * 3
+    groups = [tuple(cells[at : at + 3]) for at in range(0, len(cells), 3)]
+    assert all({cell.arm for cell in group} == {"a", "b", "c"} for group in groups)
+    assert len({tuple(cell.arm for cell in group) for group in groups}) > 1
+    assert [cell.round for cell in cells] == sorted(cell.round for cell in cells)
+
+
+def test_results_are_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "cells.jsonl"
+    kept = [measured("zoom", 0, 1.0), measured("zoom", 1, 2.0)]
+    results = Results(file)
+    for one in kept:
+        results.add(one)
+    again = Results(file)
+    assert list(again) == kept
+    assert kept[0].cell in again
+    assert Cell("prefill", 4, 2, "zoom") not in again
+
+
+def test_ratios_are_paired_by_round(tmp_path: Path) -> None:
+    results = Results(tmp_path / "cells.jsonl")
+    for round_, slow in enumerate((1.0, 10.0, 3.0)):  # a machine with a bad minute
+        results.add(measured("plain", round_, slow))
+        results.add(measured("zoom", round_, slow * (1.25 if round_ else 1.0)))
+    found = ratio(results, "prefill", 4, "zoom", "plain")
+    assert found is not None
+    assert (found.median, found.least, found.greatest) == pytest.approx((0.8, 0.8, 1.0))
+    assert ratio(results, "decode", 4, "zoom", "plain") is None
+
+
+def test_prices_are_recovered() -> None:
+    true = Prices(0.05, 0.002, 0.001, 0.01, 0.0)
+    kinds = [Tokens(94, 0, 64, 3), Tokens(286, 0, 256, 3), Tokens(170, 0, 64, 3)]
+    kinds += [Tokens(94, 0, 64, 128), Tokens(1054, 0, 1024, 128)]
+    found = fit([(tokens, true.seconds(tokens)) for tokens in kinds])
+    assert found is not None
+    assert found.error < 1e-6
+    zoom = Tokens(187, 64, 128, 3)
+    assert found.seconds(zoom) == pytest.approx(true.seconds(zoom))
+    assert fit([(tokens, 1.0) for tokens in kinds[:3]]) is None
+
+
+def test_no_two_copies_of_a_page_are_the_same_and_none_looks_different() -> None:
+    page = next(pages())
+    arm = all_arms(BUDGETS)[0]
+    bodies = [json.loads(chat(page, arm, "m", 8, False, mark)) for mark in (1, 2, 2)]
+    urls = [body["messages"][0]["content"][0]["image_url"]["url"] for body in bodies]
+    assert urls[0] != urls[1] == urls[2]
+
+
+def test_pages_are_half_legible_and_half_lost() -> None:
+    some = list(itertools.islice(pages(), 6))
+    assert [page.legible for page in some] == [True, False] * 3
+    assert len({page.pixels.tobytes() for page in some}) == 6
+
+
+def test_a_forced_gate_is_right_about_every_page() -> None:
+    forced = Budgets(base=64, crop=64, more=(), gate={}, forced=True)
+    gate = next(arm for arm in all_arms(forced) if arm.name == "gate")
+    legible = gate.fields((896, 896), True)["roi"]
+    lost = gate.fields((896, 896), False)["roi"]
+    assert (legible["gate"], lost["gate"]) == ({"peak": 1.0}, {"peak": 0.0})
+    assert legible["threshold"] == lost["threshold"] == 0.0
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_is_a_model_that_we_would_serve(name: str, tmp_path: Path) -> None:
+    folder = write_model(SHAPES[name], tmp_path / "model")
+    launch = plan_launch(str(folder), None, ["--load-format", "dummy"], {})
+    assert str(folder) in launch.arguments
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    billions = sum(parameter.numel() for parameter in model.parameters()) / 1e9
+    # The released models' own counts.
+    released = {"qwen2.5-vl-7b": 8.29, "qwen2.5-vl-3b": 3.75}
+    assert billions == pytest.approx(released.get(name, billions), rel=0.01)
+
+
+def test_a_shape_needs_weights_made_up() -> None:
+    with pytest.raises(SystemExit):
+        parse(["--model-shape", "tiny"], "")
+    options, flags = parse(
+        ["--model-shape", "tiny", "--load-format", "dummy", "--", "--dtype", "bfloat16"], ""
+    )
+    assert options.model_shape == "tiny"
+    assert flags == ["--dtype", "bfloat16", "--load-format", "dummy"]
+
+
+LOGS = {
+    "cpu": "Explicitly set (1.0/23.54) GiB for KV cache\nCPU KV cache size: 107,360 tokens, Max",
+    "gpu": "Available KV cache memory: 40.50 GiB\nGPU KV cache size: 663,552 tokens, Maximum",
+}
+
+
+@pytest.mark.parametrize(("log", "told"), [("cpu", (107_360, 10_001)), ("gpu", (663_552, 65_536))])
+def test_capacity_is_read_from_vllms_log(log: str, told: tuple[int, int], tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text(LOGS[log])
+    found = capacity(file)
+    assert found is not None
+    assert (found.tokens, round(found.bytes_per_token)) == told
+    file.write_text("")
+    assert capacity(file) is None
+
+
+def window(*cells: tuple[int, int], size: int = 8) -> Any:
+    attention = np.full((size, size), 0.1)
+    for y, x in cells:
+        attention[y, x] = 5.0
+    return best_window(attention, side=2.0)
+
+
+def test_the_window_is_where_attention_is() -> None:
+    assert window((2, 5), (2, 6), (3, 5), (3, 6)) == (5, 2, 7, 4)
+    assert window((0, 0), (0, 1), (1, 0), (1, 1)) == (0, 0, 2, 2)
+
+
+def test_the_window_grows_with_what_is_attended_to() -> None:
+    block = [(y, x) for y in range(2, 5) for x in range(1, 4)]
+    assert window(*block) == (1, 2, 4, 5)
+
+
+def test_a_map_no_larger_than_a_window_is_taken_whole() -> None:
+    assert best_window(np.ones((2, 2)), side=2.0) == (0, 0, 2, 2)
