@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -32,13 +32,10 @@ from rpn_plugin.head import RegionProposalNetwork
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class Loss(Protocol):
-    """What a module has yet to learn about a batch."""
-
-    def __call__(
-        self, module: Any, batch: StateBatch, labels: Sequence[Tensor], bfloat16: bool
-    ) -> tuple[Tensor, int, Tensor]:
-        """The summed loss, over how many labels, and how many of them the module gets right."""
+Loss = Callable[[Any, StateBatch, Sequence[Tensor], bool], tuple[Tensor, int, Tensor]]
+"""What a module has yet to learn about a batch with these labels, in bfloat16 or not: the summed
+loss, over how many labels, and how many of them the module gets right.
+"""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from rpn_plugin.checkpoint import load_gate, load_rpn, load_rpn_config
-from rpn_plugin.distill.gate_answers import Answered, is_right, judged
+from rpn_plugin.checkpoint import load_gate, load_rpn, load_rpn_config, save_rpn
+from rpn_plugin.distill.formats import read_samples
+from rpn_plugin.distill.gate_answers import Answered, is_right, judged, read_answers
 from rpn_plugin.distill.gate_training import best_threshold, measure_gate
+from rpn_plugin.distill.shards import Shards
 from server.launch import SHIPPED_MODEL
 from tests.distill.conftest import finish
 from tests.distill.test_resume import kill_when, training_begun
@@ -60,25 +62,14 @@ def test_it_serves_the_rpn_with_a_gate_that_waits_to_be_asked(whole: Path) -> No
     assert "(chosen)" in card
 
 
-def test_both_answers_are_kept(whole: Path) -> None:
-    from rpn_plugin.distill.gate_answers import read_answers
-    from rpn_plugin.distill.shards import Shards
-
+def test_both_answers_are_kept(pages: Path, whole: Path) -> None:
     made_with = json.loads((whole / "answers" / "settings.json").read_text())
-    count = made_with.pop("shards")
-    shards = Shards(whole / "answers", count, made_with)
-    from rpn_plugin.distill.formats import read_samples
-
-    samples, _, _ = read_samples(_data_of(whole))
+    shards = Shards(whole / "answers", made_with.pop("shards"), made_with)
+    samples, _, _ = read_samples(pages)
     answered, rejected = read_answers(shards, samples)
     assert (len(answered), rejected) == (24, [])
     # The shipped model: zoom helps on most pages, and some need none.
     assert sum(item.need == 1 for item in answered) > sum(item.need == 0 for item in answered) > 0
-
-
-def _data_of(out: Path) -> Path:
-    line = (out / "distill.log").read_text().splitlines()[0]
-    return Path(line.split(": ")[0].split(" ", 2)[2])
 
 
 def test_killed_and_resumed_equals_undisturbed(pages: Path, whole: Path, tmp_path: Path) -> None:
@@ -96,10 +87,8 @@ def test_killed_and_resumed_equals_undisturbed(pages: Path, whole: Path, tmp_pat
 def test_another_rpn_in_the_same_folder_is_refused(
     pages: Path, whole: Path, tmp_path: Path
 ) -> None:
-    from rpn_plugin.checkpoint import save_rpn
-
     rpn = load_rpn(RPN)
-    rpn.layers[0].mlp.up_proj.weight.data *= 1.01
+    rpn.state_dict()["layers.0.mlp.up_proj.weight"].mul_(1.01)
     save_rpn(rpn, tmp_path)
     arguments = ("gate", str(SHIPPED_MODEL), "--rpn", str(tmp_path), "--data", str(pages))
     run = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from vllm.outputs import RequestOutput
 
 from rpn_plugin.messages import RoiRequest, decode_result
 from tests.engine.chats import Chat, noise
@@ -13,12 +14,13 @@ from tests.engine.reference import Reference
 GATE = RoiRequest(gate=True).to_params()
 
 
-def assert_gate_right(reference: Reference, chat: Chat, output: object) -> float:
+def assert_gate_right(reference: Reference, chat: Chat, output: RequestOutput) -> float:
     """The logit of a finished request, which carries the right map as well."""
-    assert_right(reference, chat, output)  # type: ignore[arg-type]
-    found = decode_result(output.kv_transfer_params).gate_logit  # type: ignore[attr-defined]
-    truth = reference.gate_logit(chat, output.prompt_token_ids)  # type: ignore[attr-defined]
-    assert found == pytest.approx(truth, rel=0, abs=TOLERANCE)
+    assert_right(reference, chat, output)
+    found = decode_result(output.kv_transfer_params).gate_logit
+    assert found == pytest.approx(
+        reference.gate_logit(chat, output.prompt_token_ids), rel=0, abs=TOLERANCE
+    )
     assert found is not None
     return found
 
