@@ -1,7 +1,8 @@
-"""Starts an endpoint of one's own for as long as it is needed."""
+"""Endpoints of one's own on this machine: started, waited for, and ended as a cluster would."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,56 +10,103 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-_START_SECONDS = 300
-_STOP_SECONDS = 30
+START_WITHIN = 480.0
+STOP_WITHIN = 160.0
+"""Seconds: the grace period that deploy/ gives a replica."""
 
 
-@contextmanager
+class Server:
+    """`sdrpn serve` with any of its `flags` on a port of its own; `log` has what it writes."""
+
+    def __init__(self, log: Path, *flags: str, **environment: str) -> None:
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.url = f"http://{self.address}"
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+        self._command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), *flags]
+        self._environment = environment
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Starts the process; `wait_until_ready` waits for the model."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self._environment},
+            )
+        return self.process
+
+    def wait_until_ready(self, within: float = START_WITHIN) -> None:
+        """Returns once requests are taken. Raises RuntimeError, with the log's end, if not."""
+        assert self.process
+        deadline = time.monotonic() + within
+        while not self.is_ready():
+            status = self.process.poll()
+            if status is not None:
+                raise RuntimeError(f"the server exited with {status}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not ready within {within:.0f} s:\n{self.tail()}")
+            time.sleep(0.5)
+
+    def is_ready(self) -> bool:
+        """What a cluster's readiness probe would see."""
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=15.0).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self, grace: float = STOP_WITHIN) -> int:
+        """Ends the process: its exit status, as `stop` below. One that never ran ended well."""
+        return stop(self.process, grace) if self.process else 0
+
+    def tail(self, lines: int = 60) -> str:
+        """The last lines of the log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextlib.contextmanager
 def running_endpoint(folder: Path) -> Iterator[str]:
     """The URL of `sdrpn serve` with the shipped model; its log is `folder`/endpoint.log.
 
     Raises RuntimeError if it does not become ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    server = Server(folder / "endpoint.log")
+    print(f"starting an endpoint (log: {server.log})", flush=True)
+    server.start()
+    try:
+        server.wait_until_ready()
+        yield server.url
+    finally:
+        server.stop()
+
+
+def stop(process: subprocess.Popen[bytes], grace: float = STOP_WITHIN) -> int:
+    """SIGTERM, then the exit status; -9 for a process that was still there after `grace` seconds.
+
+    It must lead a process group; what is left of that is killed.
+    """
+    process.terminate()
+    try:
+        return process.wait(grace)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGKILL
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # all gone already
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port)]
-    with (folder / "endpoint.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        _wait(server, url, folder / "endpoint.log")
-        yield url
-    finally:
-        _stop(server)
-
-
-def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    print(f"starting an endpoint (log: {log})", flush=True)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready", timeout=15).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    raise RuntimeError(f"the endpoint did not become ready; see {log}")
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ends the server and, if it does not go in time, everything it started."""
-    server.terminate()
-    try:
-        server.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        port: int = probe.getsockname()[1]
+        return port

@@ -8,24 +8,23 @@ load.png. The status is 1 if a threshold was broken or requests stayed behind on
 from __future__ import annotations
 
 import argparse
+import ast
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from loadtests.report import draw, read_history, read_rows, table
-from loadtests.verdict import broken, read_thresholds
-from loadtests.watch import Watch
+from loadtests.verdict import broken, memory_growth, read_thresholds
+from loadtests.watch import watching
 
 HERE = Path(__file__).resolve().parent
-SCENARIOS = (
-    "Steady",
-    "Burst",
-    "MixedSizes",
-    "ManyQuestions",
-    "MultiTurn",
-    "Streaming",
-    "Rude",
+LOCUSTFILE = HERE / "locustfile.py"
+# Read, not imported: Locust would put gevent's sockets and threads into this process.
+SCENARIOS = tuple(
+    found.name
+    for found in ast.parse(LOCUSTFILE.read_text()).body
+    if isinstance(found, ast.ClassDef) and "PageUser" in map(ast.unparse, found.bases)
 )
 _GONE_WITHIN = 60.0
 """Seconds after the load in which the server must have let go of every request."""
@@ -41,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
 
     prefix = options.out / "locust"
-    with Watch(options.metrics or f"{options.url}/metrics") as watch:
+    with watching(options.metrics or f"{options.url}/metrics") as watch:
         _locust(scenarios, time, prefix, options)
         left = watch.left_behind(_GONE_WITHIN)
     rows = read_rows(prefix)
@@ -49,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     draw(read_history(prefix), watch.samples, title, options.out / "load.png")
     print(table(rows))
     print(f"report: {options.out}/report.html, {options.out}/load.png")
+    if growth := memory_growth(watch.samples.get("memory", [])):
+        print(
+            f"the API process's memory at the end, over that of a quarter of the run: {growth:.2f}"
+        )
     found = broken(thresholds, rows, watch.samples)
     found += [f"{value:g} requests stayed behind: {name}" for name, value in left.items()]
     for line in found:
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _locust(scenarios: Sequence[str], time: str, prefix: Path, options: argparse.Namespace) -> None:
     command = [
-        *(sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *scenarios),
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *scenarios),
         *("--headless", "--host", options.url.rstrip("/"), "--run-time", time),
         *("--users", str(options.users), "--spawn-rate", str(options.users)),
         *("--stop-timeout", "120", "--exit-code-on-error", "0", "--only-summary"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -24,46 +25,41 @@ class Asked:
     error: str | None
 
 
+@dataclass
 class Askers:
-    """`clients` threads that ask `url` one question after another; a context manager."""
+    """What has been asked so far."""
 
-    def __init__(self, url: str, model: str, clients: int, size: tuple[int, int]) -> None:
-        self.asked: list[Asked] = []
-        self._url = f"{url}/v1/chat/completions"
-        self._model = model
-        self._size = size
-        self._pages = Pages()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on, daemon=True) for _ in range(clients)]
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Askers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    asked: list[Asked] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def now(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def _ask_on(self) -> None:
+
+@contextmanager
+def asking(url: str, model: str, clients: int, size: tuple[int, int]) -> Iterator[Askers]:
+    """`clients` threads that ask `url` about pages of `size`, one after another, for the block."""
+    askers, pages, stop = Askers(), Pages(), threading.Event()
+
+    def ask_on() -> None:
         with httpx.Client(timeout=_PATIENCE) as http:
-            while not self._stop.is_set():
-                body = chat([about(self._pages.next(self._size))], self._model)
-                at = self.now
-                error = _send(http, self._url, body)
-                self.asked.append(Asked(at, self.now - at, error))
+            while not stop.is_set():
+                body = chat([about(pages.next(size))], model)
+                at = askers.now
+                error = _send(http, f"{url}/v1/chat/completions", body)
+                askers.asked.append(Asked(at, askers.now - at, error))
+
+    threads = [threading.Thread(target=ask_on, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield askers
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 def _send(http: httpx.Client, url: str, body: dict[str, object]) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import httpx
+
 from loadtests.pages import Page
 
 Message = dict[str, Any]
@@ -26,6 +28,12 @@ def chat(messages: list[Message], model: str, **fields: Any) -> dict[str, Any]:
         "max_completion_tokens": 8,
         **fields,
     }
+
+
+def served_model(client: httpx.Client) -> str:
+    """The first model that the endpoint serves. Raises httpx.HTTPError."""
+    name: str = client.get("/v1/models").raise_for_status().json()["data"][0]["id"]
+    return name
 
 
 def headers() -> dict[str, str]:

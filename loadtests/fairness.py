@@ -8,21 +8,18 @@ itself spent on the small pictures: that part has a lane of its own, the engine 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
-import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
-import numpy as np
-from PIL import Image
+
+from loadtests.chats import about, chat, headers, served_model
+from loadtests.pages import Page, Pages
 
 SMALL = (640, 480)
 LARGE = (7000, 7000)
-QUESTION = "What is the code on the red tag?"
 
 
 @dataclass(frozen=True)
@@ -40,16 +37,18 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=20, help="small pictures in each part")
     parser.add_argument("--large", type=int, default=24, help="large pictures in the burst")
     options = parser.parse_args()
-    with httpx.Client(base_url=options.url, timeout=600, headers=_key()) as client:
-        model = client.get("/v1/models").raise_for_status().json()["data"][0]["id"]
-        large = _picture(LARGE, seed=0)
-        alone = [_ask(client, model, _picture(SMALL, seed)) for seed in range(options.small)]
+    pages = Pages()
+    small = [pages.next(SMALL, "JPEG") for _ in range(2 * options.small)]
+    large = pages.next(LARGE, "JPEG")
+    with httpx.Client(base_url=options.url, timeout=600, headers=headers()) as client:
+        model = served_model(client)
+        alone = [_ask(client, model, page) for page in small[: options.small]]
         with ThreadPoolExecutor(options.large) as pool:
             burst = [pool.submit(_ask, client, model, large) for _ in range(options.large)]
             time.sleep(1)
             beside = [
-                _ask(client, model, _picture(SMALL, options.small + seed))
-                for seed in range(options.small)
+                _ask(client, model, page)
+                for page in small[options.small :]
                 if not all(future.done() for future in burst)
             ]
             large_samples = [future.result() for future in burst]
@@ -64,30 +63,8 @@ def main() -> None:
         print(f"{name:34}{len(samples):10}{total:10.0f}{pictures:13.0f}")
 
 
-def _key() -> dict[str, str]:
-    key = os.environ.get("SDRPN_API_KEY", "").split(",")[0]
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _picture(size: tuple[int, int], seed: int) -> str:
-    """A data: URL of a JPEG no other seed has."""
-    small = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(small).resize(size, Image.Resampling.NEAREST).save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _ask(client: httpx.Client, model: str, picture: str) -> Sample:
-    content = [
-        {"type": "image_url", "image_url": {"url": picture}},
-        {"type": "text", "text": QUESTION},
-    ]
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": content}],
-        "max_tokens": 4,
-        "temperature": 0,
-    }
+def _ask(client: httpx.Client, model: str, page: Page) -> Sample:
+    body = chat([about(page)], model, max_completion_tokens=4)
     started = time.perf_counter()
     answer = client.post("/v1/chat/completions", json=body).raise_for_status().json()
     total = 1000 * (time.perf_counter() - started)

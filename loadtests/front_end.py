@@ -8,8 +8,7 @@ the innermost known frame was doing. A picture is decoded once; that line is the
 from __future__ import annotations
 
 import argparse
-import base64
-import io
+import signal
 import subprocess
 import tempfile
 from collections import Counter
@@ -17,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
-from PIL import Image
+
+from loadtests.chats import about, chat, headers, served_model
+from loadtests.pages import Page, Pages
 
 SIZE = (4000, 3000)
 AT_ONCE = 32
@@ -49,21 +49,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stacks = Path(folder) / "stacks.txt"
         command = [
-            "py-spy",
-            "record",
-            "--pid",
-            str(options.pid),
-            "--format",
-            "raw",
-            "--rate",
-            "200",
+            *("py-spy", "record", "--pid", str(options.pid), "--format", "raw"),
+            *("--rate", "200", "--duration", "unlimited", "--output", str(stacks)),
         ]
-        command += ["--duration", "unlimited", "--output", str(stacks)]
         sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             answers = _send(options.url, options.rounds)
         finally:
-            sampling.send_signal(2)  # SIGINT: write what was sampled
+            sampling.send_signal(signal.SIGINT)  # write what was sampled
             sampling.wait()
         shares = _shares(stacks.read_text().splitlines())
     print(f"{len(answers)} requests, {AT_ONCE} at once, {SIZE[0]}x{SIZE[1]} JPEG; all answered")
@@ -73,30 +66,18 @@ def main() -> None:
 
 
 def _send(url: str, rounds: int) -> list[int]:
-    pictures = [_picture(seed) for seed in range(AT_ONCE)]
-    with httpx.Client(base_url=url, timeout=600) as client, ThreadPoolExecutor(AT_ONCE) as pool:
-        model = client.get("/v1/models").raise_for_status().json()["data"][0]["id"]
+    pages = [Pages().next(SIZE, "JPEG") for _ in range(AT_ONCE)]
+    with (
+        httpx.Client(base_url=url, timeout=600, headers=headers()) as client,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        model = served_model(client)
 
-        def ask(picture: str) -> int:
-            content = [
-                {"type": "image_url", "image_url": {"url": picture}},
-                {"type": "text", "text": "What is the code on the red tag?"},
-            ]
-            body = {
-                "model": model,
-                "messages": [{"role": "user", "content": content}],
-                "max_tokens": 4,
-            }
+        def ask(page: Page) -> int:
+            body = chat([about(page)], model, max_completion_tokens=4)
             return client.post("/v1/chat/completions", json=body).raise_for_status().status_code
 
-        return [status for _ in range(rounds) for status in pool.map(ask, pictures)]
-
-
-def _picture(seed: int) -> str:
-    small = np.random.default_rng(seed).integers(0, 256, (375, 500, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(small).resize(SIZE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return [status for _ in range(rounds) for status in pool.map(ask, pages)]
 
 
 def _shares(stacks: list[str]) -> Counter[str]:

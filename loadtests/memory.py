@@ -8,14 +8,14 @@ grows. Caches fill at first: vLLM's of processed pictures, its prefix cache; the
 from __future__ import annotations
 
 import argparse
-import base64
-import io
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import numpy as np
 import psutil
-from PIL import Image
+
+from loadtests.chats import about, chat, headers, served_model
+from loadtests.pages import Pages
 
 AT_ONCE = 4
 ROWS = 10
@@ -31,13 +31,13 @@ def main() -> None:
     server = psutil.Process(options.pid)
     print(f"{'requests':>10}{'MiB':>8}")
     print(f"{0:10}{_held(server):8.0f}", flush=True)
-    with httpx.Client(base_url=options.url, timeout=600) as client:
-        model = client.get("/v1/models").raise_for_status().json()["data"][0]["id"]
+    pages = Pages()
+    with httpx.Client(base_url=options.url, timeout=600, headers=headers()) as client:
+        model = served_model(client)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             each = options.requests // ROWS
             for row in range(ROWS):
-                seeds = range(row * each, (row + 1) * each)
-                for _ in pool.map(lambda seed: _ask(client, model, seed), seeds):
+                for _ in pool.map(lambda _: _ask(client, model, pages), range(each)):
                     pass
                 print(f"{(row + 1) * each:10}{_held(server):8.0f}", flush=True)
 
@@ -49,24 +49,10 @@ def _held(server: psutil.Process) -> float:
     return held / 2**20
 
 
-def _ask(client: httpx.Client, model: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    size = (int(rng.integers(300, 1600)), int(rng.integers(300, 1600)))
-    pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize(size).save(file, "JPEG")
-    url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-    content = [
-        {"type": "image_url", "image_url": {"url": url}},
-        {"type": "text", "text": "What is the code on the red tag?"},
-    ]
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": content}],
-        "max_tokens": 2,
-        "temperature": 0,
-        "roi": {"threshold": 0.0},
-    }
+def _ask(client: httpx.Client, model: str, pages: Pages) -> None:
+    size = (random.randint(300, 1600), random.randint(300, 1600))
+    page = pages.next(size, "JPEG")
+    body = chat([about(page)], model, max_completion_tokens=2, roi={"threshold": 0.0})
     client.post("/v1/chat/completions", json=body).raise_for_status()
 
 

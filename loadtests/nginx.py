@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 
@@ -15,55 +16,56 @@ ROUTER = Path(__file__).resolve().parents[1] / "deploy" / "components" / "router
 _UP_WITHIN = 10.0
 
 
+@dataclass(frozen=True)
 class Nginx:
-    """nginx on `port` of 127.0.0.1 in front of `replicas` ("host:port"); a context manager.
+    """Where it listens, and its log: one JSON object a line for each request."""
 
-    `folder` is an empty place for its configuration, its logs and the bodies it spools.
+    url: str
+    access_log: Path
+
+
+@contextmanager
+def running_nginx(replicas: Sequence[str], port: int, folder: Path) -> Iterator[Nginx]:
+    """nginx on `port` of 127.0.0.1 in front of `replicas` ("host:port").
+
+    `folder` is an empty place for its configuration, its logs and the bodies it spools. Raises
+    RuntimeError, with nginx's own words, if it does not start.
     """
-
-    def __init__(self, replicas: Sequence[str], port: int, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._folder = folder.resolve()
-        servers = "".join(f"  server {replica} max_fails=0;\n" for replica in replicas)
-        (folder / "replicas.conf").write_text(
-            f"upstream replicas {{\n  hash $affinity consistent;\n{servers}  keepalive 64;\n}}\n"
-        )
-        text = (ROUTER / "nginx.conf").read_text()
-        (folder / "nginx.conf").write_text(
-            text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-            .replace("worker_processes auto;", "worker_processes 1;")
-            .replace("/dev/stdout", f"{self._folder}/access.log")
-        )
-
-    @property
-    def access_log(self) -> Path:
-        """One JSON object a line for each request."""
-        return self._folder / "access.log"
-
-    def __enter__(self) -> Nginx:
-        command = ["nginx", "-p", f"{self._folder}/", "-c", f"{self._folder}/nginx.conf"]
-        # As root nginx would give its files to another user, who cannot write here.
-        directives = "daemon off; user root;" if os.getuid() == 0 else "daemon off;"
-        with (self._folder / "error.log").open("wb") as log:
-            self._process = subprocess.Popen([*command, "-g", directives], stdout=log, stderr=log)
+    folder = folder.resolve()
+    nginx = Nginx(f"http://127.0.0.1:{port}", folder / "access.log")
+    _configure(nginx, replicas, port, folder)
+    command = ["nginx", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf"]
+    # As root nginx would give its files to another user, who cannot write here.
+    directives = "daemon off; user root;" if os.getuid() == 0 else "daemon off;"
+    with (folder / "error.log").open("wb") as log:
+        process = subprocess.Popen([*command, "-g", directives], stdout=log, stderr=log)
+    try:
         deadline = time.monotonic() + _UP_WITHIN
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self._folder / "error.log").read_text())
+        while not _answers(nginx):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((folder / "error.log").read_text())
             time.sleep(0.05)
-        return self
+        yield nginx
+    finally:
+        process.terminate()
+        process.wait()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
 
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/router/health", timeout=1.0).status_code == 200
-        except httpx.TransportError:
-            return False
+def _configure(nginx: Nginx, replicas: Sequence[str], port: int, folder: Path) -> None:
+    servers = "".join(f"  server {replica} max_fails=0;\n" for replica in replicas)
+    (folder / "replicas.conf").write_text(
+        f"upstream replicas {{\n  hash $affinity consistent;\n{servers}  keepalive 64;\n}}\n"
+    )
+    text = (ROUTER / "nginx.conf").read_text()
+    (folder / "nginx.conf").write_text(
+        text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+        .replace("worker_processes auto;", "worker_processes 1;")
+        .replace("/dev/stdout", str(nginx.access_log))
+    )
+
+
+def _answers(nginx: Nginx) -> bool:
+    try:
+        return httpx.get(f"{nginx.url}/router/health", timeout=1.0).status_code == 200
+    except httpx.TransportError:
+        return False

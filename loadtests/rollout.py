@@ -16,9 +16,9 @@ from pathlib import Path
 
 import httpx
 
-from loadtests.askers import Asked, Askers
-from loadtests.nginx import Nginx
-from loadtests.replicas import Replica, free_port
+from demo.endpoint import Server, free_port
+from loadtests.askers import Asked, Askers, asking
+from loadtests.nginx import running_nginx
 
 _UNDISTURBED = 10.0
 """Seconds of load before the first restart, between two, and after the last."""
@@ -39,33 +39,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the rollout; 0 if nobody noticed."""
     options = _parser().parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    replicas = [Replica(name, options.out, options.serve) for name in ("one", "two")]
+    replicas = {
+        name: Server(options.out / f"{name}.log", *options.serve) for name in ("one", "two")
+    }
     try:
-        for replica in replicas:  # one after the other: loading takes every core there is
+        for replica in replicas.values():  # one by one: loading takes every core there is
             replica.start()
             replica.wait_until_ready()
-        model = httpx.get(f"{replicas[0].url}/v1/models").json()["data"][0]["id"]
+        model = httpx.get(f"{replica.url}/v1/models").json()["data"][0]["id"]
         with (
-            Nginx([replica.address for replica in replicas], free_port(), options.out) as nginx,
-            Askers(nginx.url, model, options.clients, size=(640, 480)) as askers,
+            running_nginx(
+                [replica.address for replica in replicas.values()], free_port(), options.out
+            ) as nginx,
+            asking(nginx.url, model, options.clients, size=(640, 480)) as askers,
         ):
-            restarts = [_restart(replica, askers) for replica in replicas]
+            restarts = [_restart(name, replica, askers) for name, replica in replicas.items()]
             time.sleep(_UNDISTURBED)
     finally:
-        for replica in replicas:
-            replica.kill()
+        for replica in replicas.values():
+            replica.stop()
     _draw(askers.asked, restarts, options.out / "rollout.png")
     return _report(askers.asked, restarts)
 
 
-def _restart(replica: Replica, askers: Askers) -> Restart:
+def _restart(name: str, replica: Server, askers: Askers) -> Restart:
     time.sleep(_UNDISTURBED)
     told_to_go = askers.now
     status = replica.stop()
     gone = askers.now
     replica.start()
     replica.wait_until_ready()
-    return Restart(replica.name, told_to_go, gone, askers.now, status)
+    return Restart(name, told_to_go, gone, askers.now, status)
 
 
 def _report(asked: Sequence[Asked], restarts: Sequence[Restart]) -> int:

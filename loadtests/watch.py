@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,31 +23,10 @@ WATCHED = {
 
 @dataclass
 class Watch:
-    """Samples the metrics at `url` every `interval` seconds; a context manager.
-
-    `samples` holds (seconds since the start, value) by WATCHED's names; a server that does not
-    answer for a moment leaves a gap.
-    """
+    """The metrics at `url`; `samples` are (seconds since the start, value), by WATCHED's names."""
 
     url: str
-    interval: float = 2.0
     samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-
-    def __enter__(self) -> Watch:
-        self._stop = threading.Event()
-        self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def left_behind(self, within: float) -> dict[str, float]:
         """Of requests in flight, queued or running, what has not gone `within` seconds."""
@@ -68,12 +48,29 @@ class Watch:
                     sums[sample.name] += sample.value
         return {name: sums[metric] for name, metric in WATCHED.items()}
 
-    def _run(self) -> None:
-        while not self._stop.wait(self.interval):
+
+@contextmanager
+def watching(url: str, interval: float = 2.0) -> Iterator[Watch]:
+    """Samples the metrics every `interval` seconds, for the block.
+
+    A server that does not answer for a moment leaves a gap.
+    """
+    watch, stop, started = Watch(url), threading.Event(), time.monotonic()
+
+    def sample() -> None:
+        while not stop.wait(interval):
             try:
-                now = self.read()
+                now = watch.read()
             except httpx.HTTPError:
                 continue
             for name, value in now.items():
-                at = time.monotonic() - self._started
-                self.samples.setdefault(name, []).append((at, value))
+                at = time.monotonic() - started
+                watch.samples.setdefault(name, []).append((at, value))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        stop.set()
+        thread.join()

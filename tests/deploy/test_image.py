@@ -22,8 +22,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import START_WITHIN, _stop, free_port
-from tests.deploy.collector import Collector
+from demo.endpoint import START_WITHIN, free_port, stop
+from tests.deploy.collector import Collector, collecting
 from tests.deploy.containerless import Image, build, prefill
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def container(
 ) -> Iterator[Container]:
     """The image, started by its entry point and healthy; with a key, JSON logs and traces."""
     port, scratch = str(free_port()), tmp_path_factory.mktemp("container")
-    with Collector() as collector:
+    with collecting() as collector:
         environment = {
             **image.environment,
             "TMPDIR": str(scratch),
@@ -136,7 +136,7 @@ def container(
                 time.sleep(2)
             yield running
         finally:
-            _stop(process)
+            stop(process)
 
 
 def test_the_image_answers(container: Container) -> None:

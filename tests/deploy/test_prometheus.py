@@ -7,7 +7,6 @@ import math
 import re
 import runpy
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,13 +16,17 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from PIL import Image
 
-from tests.conftest import Endpoint, free_port
+from demo.endpoint import free_port
+from loadtests.dashboard import draw
+from loadtests.prometheus import rule_groups, running_prometheus
+from tests.conftest import Endpoint
 from tests.deploy.manifests import DEPLOY
 from tests.server.helpers import chat, encoded, noise, picture_part, post
 
 FOLDER = DEPLOY / "prometheus"
-RULES = yaml.safe_load((FOLDER / "rules.yaml").read_text())["spec"]
+RULES = rule_groups()
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
 QUESTION = "What is the code on the red tag?"
 SEEN_WITHIN = 90.0
@@ -79,35 +82,12 @@ def test_the_server_declares_every_metric_that_is_asked_for(endpoint: Endpoint) 
 
 
 @pytest.fixture(scope="module")
-def prometheus(
-    endpoint: Endpoint, rules: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def prometheus(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that scrapes the endpoint every second, rules included."""
+    target = endpoint.url.removeprefix("http://")
     folder = tmp_path_factory.mktemp("prometheus")
-    target = {"targets": [endpoint.url.removeprefix("http://")]}
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(rules.with_name("groups.yaml"))],
-        "scrape_configs": [{"job_name": "sdrpn", "static_configs": [target]}],
-    }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    address = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={folder}/prometheus.yml",
-                f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield f"http://{address}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with running_prometheus(target, free_port(), folder) as address:
+        yield address
 
 
 def test_every_query_of_the_dashboard_returns_data_after_a_short_load(
@@ -121,6 +101,11 @@ def test_every_query_of_the_dashboard_returns_data_after_a_short_load(
         _short_load(endpoint.url, seed)
         waiting = {query for query in waiting if not _has_data(prometheus, query)}
     assert not waiting, "\n".join(sorted(waiting))
+
+
+def test_the_dashboard_is_drawn(prometheus: str, tmp_path: Path) -> None:
+    draw(prometheus, time.time() - 60, time.time(), "a test", tmp_path / "dashboard.png")
+    assert Image.open(tmp_path / "dashboard.png").size[0] > 1000
 
 
 def test_prometheus_evaluates_every_rule(prometheus: str, endpoint: Endpoint) -> None:

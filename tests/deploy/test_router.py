@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtests.nginx import Nginx
-from tests.conftest import free_port
+from demo.endpoint import free_port
+from loadtests.nginx import running_nginx
 from tests.server.helpers import chat, encoded, noise, picture_part
 
 
@@ -70,7 +70,7 @@ def router(tmp_path: Path) -> Iterator[Router]:
     replicas = [Replica("one"), Replica("two")]
     servers = [replica.start() for replica in replicas]
     addresses = [f"127.0.0.1:{server.server_address[1]}" for server in servers]
-    with Nginx(addresses, free_port(), tmp_path) as nginx:
+    with running_nginx(addresses, free_port(), tmp_path) as nginx:
         yield Router(nginx.url, nginx.access_log, replicas)
     for server in servers:
         server.shutdown()

@@ -12,9 +12,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from playwright.async_api import Page, expect
 
+from demo.endpoint import free_port
 from server import playground
 from server.guard.keys import KeyGuard
-from tests.conftest import Endpoint, free_port
+from tests.conftest import Endpoint
 from tests.playground.moves import ask, said
 from tests.playground.watch import Watch
 

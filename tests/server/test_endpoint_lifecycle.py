@@ -18,8 +18,9 @@ import httpx
 import openai
 import pytest
 
+from demo.endpoint import free_port
 from server.lifecycle import EXIT_ENGINE_DIED
-from tests.conftest import Endpoint, free_port, serving
+from tests.conftest import Endpoint, serving
 from tests.server.helpers import MODEL, chat, noise, picture_part
 
 QUESTION = "What is the code on the red tag?"
