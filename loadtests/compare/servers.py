@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from loadtests.replicas import free_port
+from demo.endpoint import free_port
 from server import launch
 
 _OURS_ALONE = ("--hf-overrides", "--kv-transfer-config")
