@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from loadtests.compare.asking import Answer, Read
+from loadtests.compare.cpu import Spent
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a cell gave: seconds for all, the answers, and which of them were right."""
+    """What a cell gave: seconds for all, the answers, which were right, and CPU seconds."""
 
     cell: Cell
     seconds: float
     answers: tuple[Answer, ...]
     right: tuple[bool, ...]
+    cpu: Spent = field(default_factory=dict)
 
     @property
     def per_second(self) -> float:
@@ -101,4 +103,5 @@ def _measured(row: dict[str, Any]) -> Measured:
         Answer(**{**answer, "passes": tuple(Read(**read) for read in answer["passes"])})
         for answer in row["answers"]
     ]
-    return Measured(Cell(**row["cell"]), row["seconds"], tuple(answers), tuple(row["right"]))
+    cell, right = Cell(**row["cell"]), tuple(row["right"])
+    return Measured(cell, row["seconds"], tuple(answers), right, row["cpu"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from loadtests.compare.arms import Arm
 from loadtests.compare.asking import ask
 from loadtests.compare.cells import SETTINGS, Cell, Measured
+from loadtests.compare.cpu import Processes, between
 from loadtests.compare.pages import Page, chat, pages
 from loadtests.compare.servers import Servers
 
@@ -28,6 +29,7 @@ class Measuring:
     _marks: Iterable[int] = field(default_factory=lambda: itertools.count(secrets.randbits(44)))
     _pages: list[Page] = field(default_factory=list)
     _source: Iterable[Page] = field(default_factory=pages)
+    _running: dict[str, Processes] = field(default_factory=dict)
 
     def warm_up(self) -> None:
         """Every arm once, so that no cell pays for what a server does only at first."""
@@ -44,12 +46,20 @@ class Measuring:
             chat(page, arm, self.servers.model, setting.tokens, setting.exactly, mark)
             for page, mark in zip(asked, self._marks, strict=False)
         ]
+        processes = self._processes(arm.server)
+        before = processes.spent()
         seconds, answers = ask(self.servers.urls[arm.server], bodies, cell.at_once)
+        cpu = between(before, processes.spent())
         right = [
             answer.text.startswith(page.answer) if setting.exactly else answer.text == page.answer
             for page, answer in zip(asked, answers, strict=True)
         ]
-        return Measured(cell, seconds, tuple(answers), tuple(right))
+        return Measured(cell, seconds, tuple(answers), tuple(right), cpu)
+
+    def _processes(self, server: str) -> Processes:
+        if server not in self._running:
+            self._running[server] = Processes(self.servers.urls[server])
+        return self._running[server]
 
     def _pages_of(self, number: int, count: int) -> list[Page]:
         while len(self._pages) < (number + 1) * _ROUND:

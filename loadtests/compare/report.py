@@ -19,7 +19,8 @@ PLAIN = "plain"
 
 @dataclass(frozen=True)
 class Row:
-    """One arm in one setting at one concurrency. Times are seconds, tokens those of a request.
+    """One arm in one setting at one concurrency. Times are seconds, tokens and CPU
+    seconds (by process) those of a request.
 
     `limit` is what the ratio to `plain` would be if nothing but tokens cost time.
     """
@@ -35,6 +36,7 @@ class Row:
     tokens: Tokens
     right: float
     answers: int
+    cpu: dict[str, float]
     to_plain: Ratio | None
     limit: float | None
 
@@ -121,6 +123,16 @@ def _row(
         tokens=counted[key],
         right=statistics.fmean(right),
         answers=len(answers),
+        cpu=_cpu(cells),
         to_plain=ratio(results, setting, at_once, arm, PLAIN),
         limit=prices.seconds(plain) / prices.seconds(counted[key]) if prices and plain else None,
     )
+
+
+def _cpu(cells: Sequence[Measured]) -> dict[str, float]:
+    """The median round's, process by process: what other processes do beside disturbs it little."""
+    kinds = dict.fromkeys(kind for m in cells for kind in m.cpu)
+    return {
+        kind: statistics.median(m.cpu[kind] / len(m.answers) for m in cells if kind in m.cpu)
+        for kind in kinds
+    }
