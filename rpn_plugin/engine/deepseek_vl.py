@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoModel, BatchFeature
 from vllm.config import VllmConfig
@@ -154,7 +153,7 @@ def _picture_half(config: Any) -> nn.Module:
     # The least Llama there is; the width is the aligner's.
     own.text_config.num_hidden_layers, own.text_config.vocab_size = 0, 1
     own.text_config.pad_token_id = None
-    model = AutoModel.from_config(own, dtype=torch.get_default_dtype())
+    model = AutoModel.from_config(own)
     del model.language_model
     return model.requires_grad_(False).eval()
 
