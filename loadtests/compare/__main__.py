@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     at_once, rounds = ([QUICK], 1) if options.quick else (options.at_once, options.rounds)
     cells = list(plan(options.settings, at_once, rounds, list(arms)))
     missing = [cell for cell in cells if cell not in results]
-    if missing:
+    if missing and options.minutes:
         _measure(options, flags, arms, missing, results)
     _report(options, arms, results)
     return 0
@@ -78,7 +78,7 @@ def _measure(
     with running(options.out, model, flags, urls) as servers:
         longest = max(options.base_tokens, *options.more_tokens) + SETTINGS[-1].tokens
         print(capacity_table(servers.logs, longest), flush=True)
-        measuring = Measuring(servers, arms, options.quick)
+        measuring = Measuring(servers, arms, options.share)
         measuring.warm_up()
         until = time.monotonic() + 60 * options.minutes
         for done, cell in enumerate(cells):

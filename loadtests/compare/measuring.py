@@ -14,18 +14,17 @@ from loadtests.compare.cpu import Processes, between
 from loadtests.compare.pages import Page, chat, pages
 from loadtests.compare.servers import Servers
 
-_FEW = 4
 _ROUND = max(count for setting in SETTINGS for count in setting.requests.values())
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 
 
 @dataclass
 class Measuring:
-    """Asks running servers. `quick`: as few chats as tell whether everything works."""
+    """Asks running servers; `share` of the usual number of chats in a cell."""
 
     servers: Servers
     arms: Mapping[str, Arm]
-    quick: bool = False
+    share: float = 1.0
     _marks: Iterable[int] = field(default_factory=lambda: itertools.count(secrets.randbits(44)))
     _pages: list[Page] = field(default_factory=list)
     _source: Iterable[Page] = field(default_factory=pages)
@@ -33,15 +32,15 @@ class Measuring:
 
     def warm_up(self) -> None:
         """Every arm once, so that no cell pays for what a server does only at first."""
-        for setting in _SETTINGS.values():
-            for name in self.arms:
-                self.measure(Cell(setting.name, 2, 0, name))
+        for name in self.arms:
+            self.measure(Cell(SETTINGS[0].name, 2, 0, name))
 
     def measure(self, cell: Cell) -> Measured:
         """One cell. All arms of a round get the same pages, of which other rounds get none."""
         setting, arm = _SETTINGS[cell.setting], self.arms[cell.arm]
-        count = _FEW if self.quick else setting.requests.get(cell.at_once, _FEW)
-        asked = self._pages_of(cell.round, max(2, round(arm.share * count)))
+        usual = setting.requests.get(cell.at_once, 2 * cell.at_once)
+        count = round(self.share * arm.share * usual)
+        asked = self._pages_of(cell.round, max(cell.at_once, count))
         bodies = [
             chat(page, arm, self.servers.model, setting.tokens, setting.exactly, mark)
             for page, mark in zip(asked, self._marks, strict=False)

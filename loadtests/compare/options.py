@@ -26,8 +26,14 @@ def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/compare"), metavar="FOLDER")
     add("--rounds", type=int, default=5, help="default: %(default)s")
-    add("--minutes", type=float, default=float("inf"), help="measure for so long, then report")
+    add(
+        "--minutes",
+        type=float,
+        default=float("inf"),
+        help="measure so long, then report; 0: report",
+    )
     add("--quick", action="store_true", help="one small round: does everything work?")
+    add("--share", type=float, default=1.0, help="of the usual chats in a cell; for slow models")
     add("--arms", nargs="+", metavar="ARM", help="default: all")
     add("--settings", nargs="+", choices=names, default=names)
     add("--at-once", nargs="+", type=int, choices=AT_ONCE, default=AT_ONCE)
