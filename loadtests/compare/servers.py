@@ -19,14 +19,13 @@ from pathlib import Path
 
 import httpx
 
-from demo.endpoint import free_port
+from demo.endpoint import free_port, stop
 from server import launch
 
 _OURS_ALONE = ("--hf-overrides", "--kv-transfer-config")
 _STOCK_ALONE = ("--trust-request-mm-kwargs",)
 """Its requests name their token budgets so; ours have `roi`."""
 _START_WITHIN = 1200.0
-_STOP_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ def running(
 
     Raises RuntimeError if one does not start, LaunchError if it cannot.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers as well
     planned = launch.plan(model, None, flags, {**os.environ, "SDRPN_RESEARCH": "1"})
     started: dict[str, subprocess.Popen[bytes]] = {}
     urls = dict(given)
@@ -63,7 +63,7 @@ def running(
         yield Servers(urls, _served_model(urls["sdrpn"]), logs)
     finally:
         for process in started.values():
-            _stop(process)
+            stop(process)
 
 
 def _start(name: str, planned: launch.Launch, port: int, log: Path) -> subprocess.Popen[bytes]:
@@ -105,13 +105,3 @@ def _wait(name: str, url: str, process: subprocess.Popen[bytes] | None, log: Pat
 def _served_model(url: str) -> str:
     name: str = httpx.get(f"{url}/v1/models", timeout=15.0).json()["data"][0]["id"]
     return name
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and time to finish; then everything that is left."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_WITHIN)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
