@@ -1,0 +1,1 @@
+"""Ideas for more speed, each beside what it would replace: `python -m loadtests.ideas`."""
