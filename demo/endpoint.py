@@ -28,7 +28,8 @@ class Server:
         self.url = f"http://{self.address}"
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = [sys.executable, "-m", "server.cli", "serve", "--port", str(port), *flags]
+        # With `=`, for a model may be the first of `flags`.
+        self._command = [sys.executable, "-m", "server.cli", "serve", f"--port={port}", *flags]
         self._environment = environment
 
     def start(self) -> subprocess.Popen[bytes]:
