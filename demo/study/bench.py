@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 
 from demo.pages import BASE_TOKENS
@@ -27,9 +27,6 @@ from rpn_plugin.distill.label_step import Labelled, label_settings, make_labels,
 from rpn_plugin.distill.labels import label_options
 from rpn_plugin.distill.measure import (
     COVERED,
-    THRESHOLDS,
-    Measured,
-    measure,
     roi_maps,
     share_inside,
 )
@@ -63,29 +60,26 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What an arm came to on its `tested` pages. At the `threshold` its held-out questions set:
-    `regions`, a box in pixels or None by page; `covered`, the share of things covered by 80 %;
-    `area`, the mean share of the page in the region. `covered_at_area`: where all arms' regions
-    are as large as AREA (between two thresholds, in proportion). `loss` of the labels."""
+class Placed:
+    """Regions at a `threshold`: boxes in pixels by page, None for none. `area`: their mean share of
+    the page; `covered`: the share of things that they cover by 80 %."""
 
-    arm: str
-    learnt: int
-    seed: int
     threshold: float
-    covered: float
     area: float
-    covered_at_area: float
-    loss: float
+    covered: float
     regions: dict[int, list[int] | None]
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Regions in pixels by page, None for none, and what the maps behind them are worth."""
+class Trained:
+    """What an arm came to on its `tested` pages: at its `own` threshold, which held-out questions
+    set, and `even`, at the one whose regions have a mean size of AREA."""
 
-    regions: dict[int, list[int] | None]
-    measured: Measured
+    arm: str
+    learnt: int
+    seed: int
+    own: Placed
+    even: Placed
 
 
 class Bench:
@@ -103,8 +97,7 @@ class Bench:
         path = self.folder / "arms" / f"{arm.name}.json"
         about = {**self._made_with, "arm": _fingerprint(arm)}
         if path.exists() and (known := json.loads(path.read_text()))["about"] == about:
-            boxes = {int(n): box for n, box in known["trained"].pop("regions").items()}
-            return Trained(**known["trained"], regions=boxes)
+            return trained_from(known["trained"])
         chosen = [self.labelled[number] for number in arm.asked]
         settings = SETTINGS.model_copy(update={"seed": arm.seed})
         lessons = split(self.samples, chosen, about, settings)
@@ -115,31 +108,38 @@ class Bench:
         folder = path.with_suffix("")
         own = fit(rpn, lessons, self._states, folder, settings, self._alone, self.log).best()
         assert own is not None, "too few questions to hold any out"
-        found = self.place(rpn, own.threshold, arm.tested)
-        served = found.measured.at(own.threshold)
-        trained = Trained(
-            arm.name, len(lessons.learnt), arm.seed, own.threshold,
-            covered=served.covered or 0.0, area=served.area,
-            covered_at_area=at_area(found.measured, "covered"), loss=found.measured.loss,
-            regions=found.regions,
-        )  # fmt: skip
+        at_own, even = self.place(rpn, own.threshold, arm.tested)
+        trained = Trained(arm.name, len(lessons.learnt), arm.seed, at_own, even)
         write_json(path, {"about": about, "trained": asdict(trained)})
-        self.log.say(f"{arm.name}: covered {trained.covered:.3f}, loss {trained.loss:.4f}")
+        self.log.say(f"{arm.name}: covered {even.covered:.3f}")
         return trained
 
-    def place(self, rpn: RegionProposalNetwork, threshold: float, tested: Sequence[int]) -> Placed:
-        """Where `rpn` would have the model look on the pages `tested`."""
+    def place(
+        self, rpn: RegionProposalNetwork, threshold: float, tested: Sequence[int]
+    ) -> tuple[Placed, Placed]:
+        """Where `rpn` would have the model look on the pages `tested`: at that threshold, and at
+        the one whose regions have a mean size of AREA."""
         assert rpn.config.tap_layer == SETTINGS.tap_layer, "made for other states"
         maps = roi_maps(rpn, self._states, tested, SETTINGS)
-        items = [self.labelled[number] for number in tested]
-        family = rpn.config.family
-        regions: dict[int, list[int] | None] = {}
-        for item in items:
-            found = regions_from_map(
-                maps[item.number].numpy(), item.size, threshold=threshold, family=family
-            )
-            regions[item.number] = [int(v) for v in found[0].box] if found else None
-        return Placed(regions, measure(maps, items, self.samples, family, (*THRESHOLDS, threshold)))
+
+        def at(threshold: float) -> Placed:
+            regions: dict[int, list[int] | None] = {}
+            shares = []
+            for number in tested:
+                width, height = size = self.labelled[number].size
+                found = regions_from_map(
+                    maps[number].numpy(), size, threshold=threshold, family=rpn.config.family
+                )
+                x0, y0, x1, y1 = found[0].box if found else (0, 0, 0, 0)
+                shares.append((x1 - x0) * (y1 - y0) / (width * height))
+                regions[number] = [int(v) for v in found[0].box] if found else None
+            return Placed(threshold, fmean(shares), self.covered(tested, regions), regions)
+
+        low, high = 0.0, 1.0  # the higher the threshold, the smaller the regions
+        while high - low > 1e-3:
+            middle = (low + high) / 2
+            low, high = (middle, high) if at(middle).area > AREA else (low, middle)
+        return at(threshold), at(high)
 
     def covered(self, pages: Sequence[int], regions: Mapping[int, list[int] | None]) -> float:
         """The share of these pages whose region covers the thing asked for by 80 %."""
@@ -187,12 +187,12 @@ class Bench:
         return states_of(base, lessons, folder, SETTINGS, self._alone, self.log)
 
 
-def at_area(measured: Measured, what: str) -> float:
-    """A share at the threshold whose regions are as large as AREA of the picture."""
-    rows = sorted(measured.thresholds, key=lambda row: row.area)
-    if not rows:
-        return float("nan")
-    return float(np.interp(AREA, [r.area for r in rows], [getattr(r, what) or 0.0 for r in rows]))
+def trained_from(values: dict[str, Any]) -> Trained:
+    """What `asdict` made of it, out of JSON."""
+    for which in ("own", "even"):
+        regions = {int(number): box for number, box in values[which]["regions"].items()}
+        values[which] = Placed(**{**values[which], "regions": regions})
+    return Trained(**values)
 
 
 def _fingerprint(arm: Arm) -> str:

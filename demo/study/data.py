@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -11,7 +10,7 @@ import torch
 
 from demo.pages import write_pages
 from demo.study.answers import Answers, Region
-from demo.study.bench import STEPS, Arm, Bench, Placed, Trained, at_area
+from demo.study.bench import STEPS, Arm, Bench, Placed
 from rpn_plugin.checkpoint import load_rpn
 
 STUDY_SEED = 606
@@ -21,16 +20,6 @@ QUESTIONS = (300, 1000, 3000, 10000)
 SEEDS = 3
 TESTED = 500
 PICTURE = "data.png"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One RPN: what it was made from and what it came to; `right` is None where nobody asked."""
-
-    asked: int
-    steps: int
-    trained: Trained
-    right: float | None
 
 
 def open_bench(folder: Path, model: Path) -> Bench:
@@ -56,7 +45,7 @@ def arms(bench: Bench) -> Iterator[Arm]:
 
 
 def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
-    """Trains, asks and draws; the table, with a line for each of `rpns`, which were made elsewhere.
+    """Trains, asks and draws; the table, with a row for each of `rpns`, which were made elsewhere.
 
     Without `url` nobody is asked and nothing drawn.
     """
@@ -66,57 +55,37 @@ def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
         "base view alone": dict.fromkeys(tested),
         "true box": {n: list(map(int, bench.rows[n]["box"])) for n in tested},
     }
-    others = {str(path): _placed(bench, path, tested) for path in rpns}
-    right: dict[str, float] = {}
-    if url:
-        answers = Answers(bench, url)
-        regions = {
-            **bounds,
-            **{name: placed.regions for name, (placed, _) in others.items()},
-            **{arm.name: found.regions for arm, found in trained},
-        }
-        answers.ask(pair for mine in regions.values() for pair in mine.items())
-        right = {name: answers.right(mine) for name, mine in regions.items()}
-    points = [
-        Point(len(arm.asked), arm.steps, found, right.get(arm.name)) for arm, found in trained
-    ]
-    if url:
-        curve = [point for point in points if point.steps == STEPS]
-        draw(curve, {name: right[name] for name in bounds}, bench.folder / PICTURE)
-    lines = [f"{name}: right {right[name]:.3f}" for name in bounds if name in right]
-    for name, (placed, threshold) in others.items():
-        found = placed.measured.at(threshold)
-        at_seventh = at_area(placed.measured, "covered")
-        said = f"{right[name]:.3f}" if name in right else "–"
-        lines.append(
-            f"{name}: covered {found.covered:.3f}, area {found.area:.3f}, covered at a seventh "
-            f"{at_seventh:.3f}, right {said}"
-        )
-    return table(points) + "\n".join(["", *lines]) + "\n"
+    groups: dict[str, list[tuple[Placed, Placed]]] = {}
+    for arm, found in trained:
+        steps = "" if arm.steps == STEPS else f", {arm.steps} steps"
+        groups.setdefault(f"{len(arm.asked)}{steps}", []).append((found.own, found.even))
+    for path in rpns:
+        rpn = load_rpn(path)
+        groups[str(path)] = [bench.place(rpn.float(), rpn.config.threshold, tested)]
+    answers = Answers(bench, url) if url else None
+    lines = []
+    if answers:
+        placed = [place.regions for group in groups.values() for pair in group for place in pair]
+        answers.ask(pair for mine in [*bounds.values(), *placed] for pair in mine.items())
+        lines = [f"{name}: right {answers.right(mine):.3f}" for name, mine in bounds.items()]
+        draw(groups, answers, bounds, bench.folder / PICTURE)
+    return table(groups, answers) + "\n".join(["", *lines]) + "\n"
 
 
-def _placed(bench: Bench, path: Path, tested: Sequence[int]) -> tuple[Placed, float]:
-    """The regions of an RPN in a folder, at its own threshold."""
-    rpn = load_rpn(path)
-    return bench.place(rpn.float(), rpn.config.threshold, tested), rpn.config.threshold
-
-
-def table(points: Sequence[Point]) -> str:
-    """Markdown: a row for every number of questions and steps, means and all seeds."""
-    head = (
-        "| questions | steps | with labels | things covered by 80 % | region's share of the page "
-    )
-    head += "| covered at a seventh of the page | right answers |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
-    for asked, steps in dict.fromkeys((p.asked, p.steps) for p in points):
-        mine = [p for p in points if (p.asked, p.steps) == (asked, steps)]
-        found = [p.trained for p in mine]
-        rights = [p.right for p in mine if p.right is not None]
-        lines.append(
-            f"| {asked} | {steps} | {fmean(f.learnt for f in found):.0f} "
-            f"| {spread([f.covered for f in found])} | {fmean(f.area for f in found):.3f} "
-            f"| {spread([f.covered_at_area for f in found])} | {spread(rights)} |"
-        )
+def table(groups: Mapping[str, Sequence[tuple[Placed, Placed]]], answers: Answers | None) -> str:
+    """Markdown: a row for every group of RPNs, means and all seeds."""
+    head = ["made from", "covered at a seventh", "right answers at a seventh", "own threshold",
+            "area", "covered", "right answers"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, group in groups.items():
+        own, even = zip(*group, strict=True)
+        rights = ["–", "–"]
+        if answers:
+            rights = [spread([answers.right(p.regions) for p in mine]) for mine in (even, own)]
+        cells = [name, spread([p.covered for p in even]), rights[0],
+                 ", ".join(f"{p.threshold:g}" for p in own), f"{fmean(p.area for p in own):.3f}",
+                 spread([p.covered for p in own]), rights[1]]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -128,27 +97,35 @@ def spread(shares: Sequence[float]) -> str:
     return f"**{fmean(shares):.3f}** ({each})" if len(shares) > 1 else f"{shares[0]:.3f}"
 
 
-def draw(points: Sequence[Point], bounds: dict[str, float], path: Path) -> None:
-    """Cover and right answers over the number of questions: every seed a point, means joined."""
+def draw(
+    groups: Mapping[str, Sequence[tuple[Placed, Placed]]],
+    answers: Answers,
+    bounds: Mapping[str, Mapping[int, Region]],
+    path: Path,
+) -> None:
+    """Cover and right answers over the number of questions, where all RPNs' regions are as large:
+    every seed a point, means joined."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="questions to learn from", ylabel="share of 500 unseen pages")
-    counts = sorted({point.asked for point in points})
-    lines = {
-        "region covers the thing": [(p.asked, p.trained.covered) for p in points],
-        "right answers": [(p.asked, p.right) for p in points if p.right is not None],
+    axes = figure.add_subplot(xlabel="questions to learn from", ylabel=f"share of {TESTED} pages")
+    curve = {int(name): group for name, group in groups.items() if name.isdigit()}
+    lines: dict[str, Callable[[Placed], float]] = {
+        "region covers the thing": lambda place: place.covered,
+        "right answers": lambda place: answers.right(place.regions),
     }
-    for name, places in lines.items():
-        means = [fmean(y for x, y in places if x == count) for count in counts]
-        [line] = axes.plot(counts, means, label=f"{name} (mean of {SEEDS} seeds)")
-        axes.plot(*zip(*places, strict=True), "o", color=line.get_color(), alpha=0.6)
-    for (name, share), style in zip(bounds.items(), (":", "--"), strict=True):
+    for name, value in lines.items():
+        found = {count: [value(even) for _, even in group] for count, group in curve.items()}
+        [line] = axes.plot(list(found), [fmean(v) for v in found.values()], label=name)
+        for count, values in found.items():
+            axes.plot([count] * len(values), values, "o", color=line.get_color(), alpha=0.6)
+    for (name, mine), style in zip(bounds.items(), (":", "--"), strict=True):
+        share = answers.right(mine)
         axes.axhline(share, linestyle=style, color="grey", label=f"right answers, {name}")
     axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
+    axes.set_xticks(list(curve), [f"{count:,}" for count in curve])
     axes.minorticks_off()
     axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="center right", fontsize=9)
     figure.savefig(path, dpi=110)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from demo.pages import BASE_TOKENS, write_pages
 from demo.rpn_stage import SETTINGS
-from demo.study.bench import LABELS, at_area
+from demo.study.bench import AREA, LABELS
 from demo.study.data import STUDY_SEED, spread
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.chats import chats_of, chunks
@@ -210,6 +210,14 @@ class Ground:
             precision=float(np.concatenate(hits).mean()) if any(h.size for h in hits) else 0.0,
             covered=at_area(measured, "covered"), kept=at_area(measured, "kept"),
         )  # fmt: skip
+
+
+def at_area(measured: Measured, what: str) -> float:
+    """A share at the threshold whose regions are as large as AREA of the picture."""
+    rows = sorted(measured.thresholds, key=lambda row: row.area)
+    if not rows:
+        return float("nan")
+    return float(np.interp(AREA, [r.area for r in rows], [getattr(r, what) or 0.0 for r in rows]))
 
 
 def on_thing(

@@ -11,10 +11,12 @@ from demo.study.data import spread
 from demo.study.kinds import PAGE_KINDS, write_kinds
 
 KINDS_SEED = 607
-LEARNT, TESTED = 334, 100
+LEARNT, TESTED = 250, 100
 """Pages of each kind, to learn from and to measure on."""
 
 SEEDS = 3
+STEPS = 100
+"""Nine times over the pages of an arm."""
 
 GROUPS = {
     "tags": [kind.name for kind in PAGE_KINDS.values() if kind.asked == "tags"],
@@ -40,19 +42,19 @@ def arms(bench: Bench) -> Iterator[Arm]:
     for name, (kinds, pages) in sources.items():
         asked = tuple(n for kind in kinds for n in range(first[kind], first[kind] + pages))
         for seed in range(SEEDS):
-            yield Arm(f"{name}, seed {seed}", asked, tested, seed)
+            yield Arm(f"{name}, seed {seed}", asked, tested, seed, STEPS)
 
 
 def study(bench: Bench, url: str | None) -> str:
     """Trains and asks; the table. Without `url` nobody is asked."""
     trained = {arm.name: bench.train(arm) for arm in arms(bench)}
     answers = Answers(bench, url) if url else None
-    tested = list(next(iter(trained.values())).regions)
+    tested = list(next(iter(trained.values())).even.regions)
     truth: dict[int, Region] = {n: list(map(int, bench.rows[n]["box"])) for n in tested}
     if answers:
         answers.ask((n, None) for n in tested)
         answers.ask(truth.items())
-        answers.ask(pair for found in trained.values() for pair in found.regions.items())
+        answers.ask(pair for found in trained.values() for pair in found.even.regions.items())
     head = [f"made from {source}" for source in (*GROUPS, "both")]
     lines = ["| measured on | base view | true box | " + " | ".join(head) + " |"]
     lines.append("|---" * (len(head) + 3) + "|")
@@ -64,7 +66,7 @@ def study(bench: Bench, url: str | None) -> str:
                      f"{answers.right({n: truth[n] for n in mine}):.2f}"]  # fmt: skip
         for source in (*GROUPS, "both"):
             found = [trained[f"{source}, seed {seed}"] for seed in range(SEEDS)]
-            covered = spread([bench.covered(mine, f.regions) for f in found])
+            covered = spread([bench.covered(mine, f.even.regions) for f in found])
             right = spread([answers.right(_only(f, mine)) for f in found]) if answers else "–"
             cells.append(f"{covered}; {right}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -72,4 +74,4 @@ def study(bench: Bench, url: str | None) -> str:
 
 
 def _only(trained: Trained, pages: list[int]) -> dict[int, Region]:
-    return {n: trained.regions[n] for n in pages}
+    return {n: trained.even.regions[n] for n in pages}

@@ -9,7 +9,7 @@ import pytest
 
 import demo.study.data as data
 from demo.architecture import MODEL_DIR
-from demo.study.bench import Arm, Bench
+from demo.study.bench import AREA, Arm, Bench
 from demo.study.kinds import PAGE_KINDS, PageKind, render_kind, write_kinds
 from demo.study.unseen import GROUPS
 
@@ -44,9 +44,10 @@ def test_an_arm_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     first = next(iter(data.arms(bench)))
     arm = Arm(first.name, first.asked, first.tested, first.seed, steps=1)
     made = bench.train(arm)
-    assert set(made.regions) == set(arm.tested) == set(range(12, 16))
+    assert set(made.own.regions) == set(arm.tested) == set(range(12, 16))
     assert 0 < made.learnt <= 12
-    assert made.covered == pytest.approx(bench.covered(arm.tested, made.regions))
+    assert made.even.area <= AREA
+    assert made.even.covered == bench.covered(arm.tested, made.even.regions)
     checkpoint = tmp_path / "arms" / arm.name / "checkpoint.safetensors"
     written = checkpoint.stat().st_mtime_ns
     assert Bench(tmp_path, tmp_path / "pages" / "pages.jsonl", MODEL_DIR).train(arm) == made
