@@ -11,7 +11,7 @@ from loadtests.compare.arms import Arm
 from loadtests.compare.asking import ask
 from loadtests.compare.cells import SETTINGS, Cell, Measured
 from loadtests.compare.cpu import Processes, between
-from loadtests.compare.pages import Page, chat, pages
+from loadtests.compare.pages import Page, chat, greeting, pages
 from loadtests.compare.servers import Servers
 
 _ROUND = max(count for setting in SETTINGS for count in setting.requests.values())
@@ -45,6 +45,7 @@ class Measuring:
             chat(page, arm, self.servers.model, setting.tokens, setting.exactly, mark)
             for page, mark in zip(asked, self._marks, strict=False)
         ]
+        self._wake(arm.server)
         processes = self._processes(arm.server)
         before = processes.spent()
         seconds, answers = ask(self.servers.urls[arm.server], bodies, cell.at_once)
@@ -54,6 +55,11 @@ class Measuring:
             for page, answer in zip(asked, answers, strict=True)
         ]
         return Measured(cell, seconds, tuple(answers), tuple(right), cpu)
+
+    def _wake(self, server: str) -> None:
+        """An engine that had nothing to do for a second takes up to another to notice a chat."""
+        for _ in range(2):
+            ask(self.servers.urls[server], [greeting(self.servers.model)], at_once=1)
 
     def _processes(self, server: str) -> Processes:
         if server not in self._running:

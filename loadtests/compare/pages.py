@@ -59,6 +59,18 @@ def _of_height(least: float, below: float) -> Iterator[Page]:
             yield Page(pixels, question, asked.code, legible=least >= LEGIBLE_PX)
 
 
+def greeting(model: str) -> bytes:
+    """The body of a chat about nothing."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hello"}],
+        "max_completion_tokens": 1,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return json.dumps(body).encode()
+
+
 def chat(page: Page, arm: Arm, model: str, tokens: int, exactly: bool, mark: int) -> bytes:
     """The body of a streamed chat about `page`, of up to (or `exactly`) so many answer tokens.
 
