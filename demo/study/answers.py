@@ -8,8 +8,9 @@ the same page with the same crop gets the same answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import httpx
 from tqdm import tqdm
@@ -29,17 +30,19 @@ _BASE, _BOXES = Condition("base"), Condition("oracle")
 
 
 class Answers:
-    """Answers about a bench's pages, kept in its folder."""
+    """Answers about some pages of a bench, kept in its folder."""
 
-    def __init__(self, bench: Bench, url: str) -> None:
+    def __init__(self, bench: Bench, url: str, pages: Collection[int]) -> None:
         served = httpx.get(f"{url}/v1/models", timeout=60).raise_for_status().json()
         self._endpoint = Endpoint(url, served["data"][0]["id"], None, _LONGEST, _AT_ONCE)
         self._bench, self._path = bench, bench.folder / "answers.jsonl"
+        self._pages = frozenset(pages)
         self._scores = self._read()
 
-    def ask(self, wanted: Iterable[tuple[int, Region]]) -> None:
-        """Asks about each page with that region, unless it was done before."""
-        missing = {_key(*pair): pair for pair in wanted if _key(*pair) not in self._scores}
+    def ask(self, *regions: Mapping[int, Region]) -> None:
+        """Asks about each page with the regions it has in these, unless it was done before."""
+        wanted = {_key(*pair): pair for mine in regions for pair in self._asked(mine)}
+        missing = {key: pair for key, pair in wanted.items() if key not in self._scores}
         questions = [self._question(*pair) for pair in missing.values()]
         with tqdm(total=len(questions), unit=" answers") as bar:
             for condition in (_BASE, _BOXES):
@@ -54,7 +57,10 @@ class Answers:
 
     def right(self, regions: Mapping[int, Region]) -> float:
         """The share of right answers with these regions, by page."""
-        return sum(self._scores[_key(*pair)] for pair in regions.items()) / len(regions)
+        return fmean(self._scores[_key(*pair)] for pair in self._asked(regions))
+
+    def _asked(self, regions: Mapping[int, Region]) -> list[tuple[int, Region]]:
+        return [pair for pair in regions.items() if pair[0] in self._pages]
 
     def _read(self) -> dict[str, float]:
         return {answer.id: answer.score for answer in read_answers(self._path)}

@@ -19,6 +19,9 @@ STUDY_SEED = 606
 QUESTIONS = (300, 1000, 3000, 10000)
 SEEDS = 3
 TESTED = 500
+ASKED = 300
+"""Of the tested pages: those that the endpoint is asked about."""
+
 PICTURE = "data.png"
 
 
@@ -51,9 +54,10 @@ def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
     """
     trained = [(arm, bench.train(arm)) for arm in arms(bench)]
     tested = trained[0][0].tested
+    asked = tested[:ASKED]
     bounds: dict[str, dict[int, Region]] = {
-        "base view alone": dict.fromkeys(tested),
-        "true box": {n: list(map(int, bench.rows[n]["box"])) for n in tested},
+        "base view alone": dict.fromkeys(asked),
+        "true box": {n: list(map(int, bench.rows[n]["box"])) for n in asked},
     }
     groups: dict[str, list[tuple[Placed, Placed]]] = {}
     for arm, found in trained:
@@ -62,11 +66,11 @@ def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
     for path in rpns:
         rpn = load_rpn(path)
         groups[str(path)] = [bench.place(rpn.float(), rpn.config.threshold, tested)]
-    answers = Answers(bench, url) if url else None
+    answers = Answers(bench, url, asked) if url else None
     lines = []
     if answers:
-        placed = [place.regions for group in groups.values() for pair in group for place in pair]
-        answers.ask(pair for mine in [*bounds.values(), *placed] for pair in mine.items())
+        placed = [even.regions for group in groups.values() for _, even in group]
+        answers.ask(*bounds.values(), *placed)
         lines = [f"{name}: right {answers.right(mine):.3f}" for name, mine in bounds.items()]
         draw(groups, answers, bounds, bench.folder / PICTURE)
     return table(groups, answers) + "\n".join(["", *lines]) + "\n"
@@ -74,17 +78,14 @@ def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
 
 def table(groups: Mapping[str, Sequence[tuple[Placed, Placed]]], answers: Answers | None) -> str:
     """Markdown: a row for every group of RPNs, means and all seeds."""
-    head = ["made from", "covered at a seventh", "right answers at a seventh", "own threshold",
-            "area", "covered", "right answers"]  # fmt: skip
+    head = ["made from", "covered", "right answers", "own threshold", "area", "covered at it"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, group in groups.items():
         own, even = zip(*group, strict=True)
-        rights = ["–", "–"]
-        if answers:
-            rights = [spread([answers.right(p.regions) for p in mine]) for mine in (even, own)]
-        cells = [name, spread([p.covered for p in even]), rights[0],
+        right = spread([answers.right(p.regions) for p in even]) if answers else "–"
+        cells = [name, spread([p.covered for p in even]), right,
                  ", ".join(f"{p.threshold:g}" for p in own), f"{fmean(p.area for p in own):.3f}",
-                 spread([p.covered for p in own]), rights[1]]  # fmt: skip
+                 spread([p.covered for p in own])]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -108,7 +109,7 @@ def draw(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="questions to learn from", ylabel=f"share of {TESTED} pages")
+    axes = figure.add_subplot(xlabel="questions to learn from", ylabel="share of unseen pages")
     curve = {int(name): group for name, group in groups.items() if name.isdigit()}
     lines: dict[str, Callable[[Placed], float]] = {
         "region covers the thing": lambda place: place.covered,
