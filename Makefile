@@ -82,7 +82,7 @@ demo-eval: $(INSTALLED)
 lock:
 	rm -rf .venv-lock && python3 -m venv .venv-lock
 	.venv-lock/bin/pip install "$$(grep -o '^torch==.*' $(LOCK))"
-	.venv-lock/bin/pip install ".[cpu,dev,distill,loadtests]" "setuptools>=77"
+	.venv-lock/bin/pip install ".[cpu,dev,distill,eval,loadtests]" "setuptools>=77"
 	{ sed -n '/^#/p' $(LOCK); .venv-lock/bin/pip freeze --all \
 	  | grep -viE '^(torchaudio|torchcodec|pip|wheel|sdrpn)( |=)'; } > $(LOCK).new
 	mv $(LOCK).new $(LOCK) && rm -rf .venv-lock

@@ -11,7 +11,8 @@ from server.schema import MAX_REGIONS
 
 KINDS = {
     "base": "the base view alone",
-    "rpn": "with the crops of the RPN's regions",
+    "rpn": "with the crops of the RPN's regions, always",
+    "gate": "with them where the RPN's gate holds a second look to be needed",
     "oracle": "with crops of the true boxes, where the file has them",
 }
 
@@ -37,6 +38,8 @@ class Condition:
         asked: dict[str, Any] = {"enabled": self.kind != "base"}
         if self.base_tokens is not None:
             asked["base_tokens"] = self.base_tokens
+        if self.kind in ("rpn", "gate"):
+            asked["gate"] = self.kind == "gate"
         if self.kind == "oracle":
             asked["boxes"] = [list(box) for box in question.boxes[:MAX_REGIONS]]
         return asked

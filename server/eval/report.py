@@ -86,7 +86,7 @@ def write_report(rows: Sequence[Row], folder: Path, title: str) -> None:
     numbers = {"title": title, "rows": [asdict(row) for row in rows]}
     (folder / "report.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     points = [Point(r.kind, r.per_second, r.score, _budget(r)) for r in rows]
-    (folder / "curve.svg").write_text(draw_curve(points, title), encoding="utf-8")
+    draw_curve(points, title, folder / "curve.svg")
 
 
 def _budget(row: Row) -> str:

@@ -17,7 +17,8 @@ from demo.pages import write_pages
 from tests.conftest import Endpoint
 
 PAGES = 6
-CONDITIONS = ("base@36", "rpn@36", "oracle@36", "base@64", "rpn@64", "oracle@64")
+KINDS = ("base", "rpn", "gate", "oracle")
+CONDITIONS = tuple(f"{kind}@{budget}" for budget in (36, 64) for kind in KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,14 @@ def test_killed_and_resumed_answers_every_question_once(
     assert set(by_name["rpn@64"]["groups"]) == {"signs", "tags"}
     assert all(row["per_second"] > 0 for row in report)
     assert said.count("| rpn@64 |") == 1
-    points = ET.parse(tmp_path / "curve.svg").getroot().iter("{http://www.w3.org/2000/svg}circle")
-    assert len(list(points)) == len(CONDITIONS)
+    assert points_drawn(tmp_path / "curve.svg") == dict.fromkeys(KINDS, 2)
+
+
+def points_drawn(picture: Path) -> dict[str, int]:
+    """Markers of each line that is one of KINDS."""
+    svg = "{http://www.w3.org/2000/svg}"
+    lines = {group.get("id", ""): group for group in ET.parse(picture).getroot().iter(f"{svg}g")}
+    return {kind: len(list(lines[kind].iter(f"{svg}use"))) for kind in KINDS}
 
 
 def test_what_cannot_be_asked_is_told(endpoint: Endpoint, pages: Path, tmp_path: Path) -> None:
