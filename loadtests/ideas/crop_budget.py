@@ -29,9 +29,7 @@ def _enlarged(times: float, box: list[float]) -> int:
 
 RULES: dict[str, Rule] = {
     "64 tokens": lambda _: 64,
-    "48 tokens": lambda _: 48,
     "32 tokens": lambda _: 32,
-    "enlarged 2 times at most": partial(_enlarged, 2.0),
     "enlarged 1.5 times at most": partial(_enlarged, 1.5),
     "not enlarged": partial(_enlarged, 1.0),
 }

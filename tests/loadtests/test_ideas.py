@@ -1,0 +1,44 @@
+"""The bench that ideas are measured with."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from loadtests.ideas.__main__ import IDEAS, main
+from loadtests.ideas.alternating import Timed, alternate
+from loadtests.ideas.crop_budget import RULES
+
+
+def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[tuple[str, int]] = []
+    ways = {name: lambda n, name=name: order.append((name, n)) for name in "ab"}
+    timed = alternate(ways, rounds=2)
+    assert order == [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("a", 2), ("b", 2)]
+    assert [len(seconds) for seconds in timed.seconds.values()] == [2, 2]
+
+
+def test_ratios_are_paired_by_round(capsys: pytest.CaptureFixture[str]) -> None:
+    timed = Timed({"old": (2.0, 30.0, 4.0), "new": (1.0, 10.0, 2.0)})
+    assert timed.ratio("old", "new").rounds == (2.0, 3.0, 2.0)
+    timed.print("old")
+    assert "old / this: 2.000 (2.000–3.000)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("idea", IDEAS)
+def test_every_idea_can_be_measured(idea: str) -> None:
+    module = importlib.import_module(f"loadtests.ideas.{idea.replace('-', '_')}")
+    assert callable(module.measure)
+
+
+def test_unknown_ideas_are_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["perpetual-motion"])
+
+
+def test_crops_are_no_larger_than_the_budget_and_no_smaller_than_a_view() -> None:
+    for name, rule in RULES.items():
+        assert 4 <= rule([0, 0, 5, 5]) <= 64, name
+        assert 4 <= rule([0, 0, 800, 800]) <= 64, name
+    assert RULES["not enlarged"]([0, 0, 140, 112]) == 20
