@@ -5,23 +5,18 @@
 - `heads`, `labels`: which heads and which labels teach best.
 
 Pages are rendered, and what they have in common is computed once and kept under --runs; a study
-that was ended goes on where it was. `data` and `kinds` count right answers too, which an endpoint
-with the shipped model gives (without --url one is started and stopped): it gets each RPN's regions
-with the questions, so its own RPN has no part in it.
+that was ended goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import demo.study.data
 import demo.study.heads
 import demo.study.unseen
 from demo.architecture import MODEL_DIR
-from demo.endpoint import running_endpoint
 
 STUDIES = ("data", "kinds", "heads", "labels")
 
@@ -41,8 +36,6 @@ def main() -> None:
         "--rpn", type=Path, nargs="*", default=[MODEL_DIR / "rpn"],
         help="of data: RPNs to measure beside them (default: the shipped one)",
     )  # fmt: skip
-    parser.add_argument("--url", help="of data and kinds: a running endpoint")
-    parser.add_argument("--unasked", action="store_true", help="of data and kinds: cover alone")
     options = parser.parse_args()
     folder = options.runs / options.study
     if options.study in ("heads", "labels"):
@@ -51,25 +44,14 @@ def main() -> None:
             options.untrained,
         )  # fmt: skip
     elif options.study == "data":
-        bench = demo.study.data.open_bench(folder, options.model)
-        with _endpoint(options, folder) as url:
-            found = demo.study.data.study(bench, url, options.rpn)
+        found = demo.study.data.study(
+            demo.study.data.open_bench(folder, options.model), options.rpn
+        )
     else:
-        bench = demo.study.unseen.open_bench(folder, options.model)
-        with _endpoint(options, folder) as url:
-            found = demo.study.unseen.study(bench, url)
+        found = demo.study.unseen.study(demo.study.unseen.open_bench(folder, options.model))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{options.study}.md").write_text(found, encoding="utf-8")
     print(found, end="")
-
-
-@contextmanager
-def _endpoint(options: argparse.Namespace, folder: Path) -> Iterator[str | None]:
-    if options.unasked or options.url:
-        yield None if options.unasked else options.url.rstrip("/")
-        return
-    with running_endpoint(folder) as url:
-        yield url
 
 
 if __name__ == "__main__":

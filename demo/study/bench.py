@@ -103,7 +103,7 @@ class Bench:
         lessons = split(self.samples, chosen, about, settings)
         epochs = arm.steps * settings.batch / len(lessons.learnt)
         settings = settings.model_copy(update={"epochs": epochs})
-        base = self._base_model()
+        base = self.base_model()
         rpn = base.new_rpn(rpn_config(base, settings, settings.tap_layer, settings.depth))
         folder = path.with_suffix("")
         own = fit(rpn, lessons, self._states, folder, settings, self._alone, self.log).best()
@@ -150,19 +150,20 @@ class Bench:
             hits += region is not None and share_inside(region, box) >= COVERED
         return hits / len(pages)
 
-    def _base_model(self) -> BaseModel:
+    def base_model(self) -> BaseModel:
+        """The model, loaded afresh: those who cut layers off harm nobody else."""
         return BaseModel.load(
             self._model, base_picture, BASE_TOKENS, device=self._alone.device, dtype=torch.bfloat16
         )
 
     @cached_property
     def _made_with(self) -> dict[str, Any]:
-        return label_settings(SETTINGS, self.samples, self._base_model().fingerprint())
+        return label_settings(SETTINGS, self.samples, self.base_model().fingerprint())
 
     @cached_property
     def labelled(self) -> list[Labelled]:
         """Every page's labels, from the heads that `--heads auto` finds."""
-        base, folder = self._base_model(), self.folder / "labels"
+        base, folder = self.base_model(), self.folder / "labels"
         shards = Shards(folder, -(-len(self.samples) // SETTINGS.shard), self._made_with)
         source = choose_source(
             base, self.samples, SETTINGS, self._made_with, folder / "heads.json", self._alone,
@@ -180,7 +181,7 @@ class Bench:
     @cached_property
     def _states(self) -> States:
         lessons = Lessons(self.samples, self.labelled, [], self._made_with)
-        base = self._base_model()
+        base = self.base_model()
         assert SETTINGS.tap_layer is not None
         base.keep_layers(SETTINGS.tap_layer)
         folder = self.folder / "states"

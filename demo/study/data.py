@@ -20,7 +20,7 @@ QUESTIONS = (300, 1000, 3000, 10000)
 SEEDS = 3
 TESTED = 500
 ASKED = 300
-"""Of the tested pages: those that the endpoint is asked about."""
+"""Of the tested pages: those that are answered, too."""
 
 PICTURE = "data.png"
 
@@ -47,11 +47,8 @@ def arms(bench: Bench) -> Iterator[Arm]:
     yield Arm(longer, asked, tested, seed, 2 * STEPS)
 
 
-def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
-    """Trains, asks and draws; the table, with a row for each of `rpns`, which were made elsewhere.
-
-    Without `url` nobody is asked and nothing drawn.
-    """
+def study(bench: Bench, rpns: Sequence[Path]) -> str:
+    """Trains, asks and draws; the table, with a row for each of `rpns`, made elsewhere."""
     trained = [(arm, bench.train(arm)) for arm in arms(bench)]
     tested = trained[0][0].tested
     asked = tested[:ASKED]
@@ -66,23 +63,21 @@ def study(bench: Bench, url: str | None, rpns: Sequence[Path]) -> str:
     for path in rpns:
         rpn = load_rpn(path)
         groups[str(path)] = [bench.place(rpn.float(), rpn.config.threshold, tested)]
-    answers = Answers(bench, url, asked) if url else None
-    lines = []
-    if answers:
-        placed = [even.regions for group in groups.values() for _, even in group]
-        answers.ask(*bounds.values(), *placed)
-        lines = [f"{name}: right {answers.right(mine):.3f}" for name, mine in bounds.items()]
-        draw(groups, answers, bounds, bench.folder / PICTURE)
+    answers = Answers(bench, asked)
+    placed = [even.regions for group in groups.values() for _, even in group]
+    answers.ask(*bounds.values(), *placed)
+    lines = [f"{name}: right {answers.right(mine):.3f}" for name, mine in bounds.items()]
+    draw(groups, answers, bounds, bench.folder / PICTURE)
     return table(groups, answers) + "\n".join(["", *lines]) + "\n"
 
 
-def table(groups: Mapping[str, Sequence[tuple[Placed, Placed]]], answers: Answers | None) -> str:
+def table(groups: Mapping[str, Sequence[tuple[Placed, Placed]]], answers: Answers) -> str:
     """Markdown: a row for every group of RPNs, means and all seeds."""
     head = ["made from", "covered", "right answers", "own threshold", "area", "covered at it"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, group in groups.items():
         own, even = zip(*group, strict=True)
-        right = spread([answers.right(p.regions) for p in even]) if answers else "–"
+        right = spread([answers.right(p.regions) for p in even])
         cells = [name, spread([p.covered for p in even]), right,
                  ", ".join(f"{p.threshold:g}" for p in own), f"{fmean(p.area for p in own):.3f}",
                  spread([p.covered for p in own])]  # fmt: skip

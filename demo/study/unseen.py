@@ -15,7 +15,7 @@ LEARNT, TESTED = 250, 100
 """Pages of each kind, to learn from and to measure on."""
 
 ASKED = 50
-"""Of each kind's tested pages: those that the endpoint is asked about."""
+"""Of each kind's tested pages: those that are answered, too."""
 
 SEEDS = 3
 STEPS = 100
@@ -48,28 +48,25 @@ def arms(bench: Bench) -> Iterator[Arm]:
             yield Arm(f"{name}, seed {seed}", asked, tested, seed, STEPS)
 
 
-def study(bench: Bench, url: str | None) -> str:
-    """Trains and asks; the table. Without `url` nobody is asked."""
+def study(bench: Bench) -> str:
+    """Trains and asks; the table: things covered, and right answers."""
     trained = {arm.name: bench.train(arm) for arm in arms(bench)}
     tested = list(next(iter(trained.values())).even.regions)
     asked = [n for place, n in enumerate(tested) if place % TESTED < ASKED]
     truth: dict[int, Region] = {n: list(map(int, bench.rows[n]["box"])) for n in tested}
-    answers = Answers(bench, url, asked) if url else None
-    if answers:
-        answers.ask(dict.fromkeys(tested), truth, *(f.even.regions for f in trained.values()))
+    answers = Answers(bench, asked)
+    answers.ask(dict.fromkeys(tested), truth, *(f.even.regions for f in trained.values()))
     head = [f"made from {source}" for source in (*GROUPS, "both")]
     lines = ["| measured on | base view | true box | " + " | ".join(head) + " |"]
     lines.append("|---" * (len(head) + 3) + "|")
     for name, kinds in [*((k, [k]) for k in PAGE_KINDS), *((g, ks) for g, ks in GROUPS.items())]:
         mine = [n for n in tested if bench.rows[n]["kind"] in kinds]
-        cells = ["–", "–"]
-        if answers:
-            cells = [f"{answers.right(dict.fromkeys(mine)):.2f}",
-                     f"{answers.right({n: truth[n] for n in mine}):.2f}"]  # fmt: skip
+        bounds: list[dict[int, Region]] = [dict.fromkeys(mine), {n: truth[n] for n in mine}]
+        cells = [f"{answers.right(regions):.2f}" for regions in bounds]
         for source in (*GROUPS, "both"):
             found = [trained[f"{source}, seed {seed}"] for seed in range(SEEDS)]
             covered = spread([bench.covered(mine, f.even.regions) for f in found])
-            right = spread([answers.right(_only(f, mine)) for f in found]) if answers else "–"
+            right = spread([answers.right(_only(f, mine)) for f in found])
             cells.append(f"{covered}; {right}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
