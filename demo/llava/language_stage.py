@@ -80,8 +80,8 @@ def features(model: Any, seed: int, pages: Sequence[int]) -> list[PageFeatures]:
     described = []
     for index in pages:
         page = render_pair(seed, index).page
-        views = describe_page(page, Random(f"llava {seed} {index}"), see=(base_view, crop_view))
-        described.append(views)
+        rng = Random(f"llava {seed} {index}")
+        described.append(describe_page(page, rng, see=(base_view, crop_view)))
     made: list[PageFeatures] = []
     for start in range(0, len(described), 32):
         chunk = described[start : start + 32]

@@ -142,7 +142,7 @@ def write_pages(seed: int, count: int, folder: Path) -> Path:
     for index in range(count):
         page = render_pair(seed, index).page
         name = f"page_{index:05d}.png"
-        page.image.save(folder / name)
+        page.image.save(folder / name, compress_level=1)  # mottle does not compress
         rows.append(json.dumps(page_row(page, name)))
     path = folder / "pages.jsonl"
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")

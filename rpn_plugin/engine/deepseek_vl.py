@@ -84,6 +84,9 @@ class DeepseekVLProcessor(BaseLlavaMultiModalProcessor[DeepseekVLInfo]):
 class DeepseekVLForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsEagle3):
     """The model without a tap."""
 
+    vision: Any
+    language_model: Any
+
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_regex={
             # SigLIP is saved with and without the name of its one part; its head is not used.
@@ -106,10 +109,11 @@ class DeepseekVLForConditionalGeneration(nn.Module, SupportsMultiModal, Supports
         super().__init__()
         config: Any = vllm_config.model_config.hf_config
         self.config = config
-        self.configure_mm_token_handling(config.text_config.vocab_size, [config.image_token_id])
-        with self._mark_tower_model(vllm_config, "image"):
+        this: Any = self  # mypy sees nothing of what vLLM's interfaces bring
+        this.configure_mm_token_handling(config.text_config.vocab_size, [config.image_token_id])
+        with this._mark_tower_model(vllm_config, "image"):
             self.vision = _picture_half(config).to(vllm_config.model_config.dtype)
-        with self._mark_language_model(vllm_config):
+        with this._mark_language_model(vllm_config):
             self.language_model = init_vllm_registered_model(
                 vllm_config=vllm_config,
                 hf_config=config.text_config,
@@ -139,11 +143,14 @@ class DeepseekVLForConditionalGeneration(nn.Module, SupportsMultiModal, Supports
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
         """Of the next token."""
-        return self.language_model.compute_logits(hidden_states)
+        logits: Tensor | None = self.language_model.compute_logits(hidden_states)
+        return logits
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """From a checkpoint in Hugging Face's layout."""
-        return AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
+        loader = AutoWeightsLoader(self)
+        loaded: set[str] = loader.load_weights(weights, mapper=self.hf_to_vllm_mapper)
+        return loaded
 
 
 def _picture_half(config: Any) -> nn.Module:
@@ -153,7 +160,7 @@ def _picture_half(config: Any) -> nn.Module:
     # The least Llama there is; the width is the aligner's.
     own.text_config.num_hidden_layers, own.text_config.vocab_size = 0, 1
     own.text_config.pad_token_id = None
-    model = AutoModel.from_config(own)
+    model: nn.Module = AutoModel.from_config(own)
     del model.language_model
     return model.requires_grad_(False).eval()
 

@@ -21,8 +21,8 @@ from rpn_plugin.checkpoint import load_rpn
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.roi import blurred_map, regions_from_map
 from server.cli import main
-from server.distill import base_picture
 from server.launch import SHIPPED_MODEL
+from server.views import base_picture
 from tests.conftest import Endpoint, serving
 from tests.engine.engines import OneAtATime
 from tests.engine.tiny_models import save_qwen3_vl
