@@ -53,7 +53,7 @@ def _bars(ax: object, arms: list[str], rows: list[Row]) -> None:
             if row.limit:
                 limits = [row.limit, row.limit]
                 ax.plot([x - width / 2, x + width / 2], limits, color="black")  # type: ignore[attr-defined]
-    names = [f"{arm.replace(': ', ':\n')}\n{_right(arm, rows)}" for arm in arms]
+    names = ["\n".join((*arm.split(": "), _right(arm, rows))) for arm in arms]
     ax.axhline(1.0, color="grey", linewidth=0.8)  # type: ignore[attr-defined]
     ax.plot([], [], color="black", label="what tokens allow")  # type: ignore[attr-defined]
     ax.set_xticks(range(len(arms)), names, fontsize=8)  # type: ignore[attr-defined]
