@@ -40,11 +40,12 @@ class Prices:
 
 
 def fit(measured: Sequence[tuple[Tokens, float]]) -> Prices | None:
-    """Prices from (tokens, seconds) of requests; None from fewer than four kinds of them.
+    """Prices from (tokens, seconds) of requests; None from fewer than three kinds of them.
 
+    Three, of answers of one length, fit exactly, and tell nothing of what answer tokens cost.
     Relative errors count: a short request's as much as a long one's.
     """
-    if len(measured) < 4:
+    if len(measured) < 3:
         return None
     rows = np.array([[1.0, t.encoded, t.prefilled, t.decoded] for t, _ in measured])
     seconds = np.array([s for _, s in measured])
