@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rpn_plugin.config import RpnConfig
+from rpn_plugin.head import Past, known_of, through
 from rpn_plugin.head_layers import DecoderLayer
 from rpn_plugin.rotary import rotary_angles
 
@@ -29,9 +30,28 @@ class GateBranch(nn.Module):
 
         The arguments are those of `RegionProposalNetwork.forward`.
         """
+        return self._run(hidden, positions, query_index, None)[0]
+
+    def extend(
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` for tokens that follow those of `past`, and the rows that a later one needs of
+        them; as `RegionProposalNetwork.extend`.
+        """
+        logits, rows = self._run(hidden, positions, query_index, past)
+        return logits, torch.cat(rows, dim=-1)
+
+    def _run(
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+    ) -> tuple[Tensor, list[Tensor]]:
         rope = rotary_angles(positions, self.config)
-        for layer in self.layers:
-            hidden, _, _ = layer(hidden, rope)
+        mask = None if past is None else past.mask(hidden.shape[1])
+        known = known_of(past, 2 * len(self.layers), self.config.head_dim)
+        hidden, rows = through(self.layers, hidden, rope, mask, known)
         row = torch.arange(len(hidden), device=hidden.device)
-        logits: Tensor = self.head(hidden[row, query_index])[:, 0].float()
-        return logits
+        return self.head(hidden[row, query_index])[:, 0].float(), rows
+
+
+def row_size(config: RpnConfig) -> int:
+    """Elements of what `GateBranch.extend` remembers of one token."""
+    return 2 * config.gate_layers * config.num_key_value_heads * config.head_dim

@@ -14,6 +14,7 @@ the same tokens: another question about the same picture costs the question alon
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.head_layers import DecoderLayer, ScoreLayer, merge_heads, norm_if
-from rpn_plugin.rotary import rotary_angles
+from rpn_plugin.rotary import Rope, rotary_angles
 
 
 @dataclass(frozen=True)
@@ -81,28 +82,41 @@ class RegionProposalNetwork(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         rope = rotary_angles(positions, self.config)
         mask = None if past is None else past.mask(hidden.shape[1])
-        known = iter(self._split(past))
-        rows: list[Tensor] = []
         *whole, score = self.layers
-        for layer in whole:
-            hidden, key, value = layer(hidden, rope, mask, next(known), next(known))
-            rows += [merge_heads(key), merge_heads(value)]
+        # Two a whole layer, then the score's keys.
+        *known, known_keys = known_of(past, 2 * len(whole) + 1, self.config.head_dim)
+        hidden, rows = through(whole, hidden, rope, mask, known)
         hidden = self.score_norm(hidden)
         score_rope = rope if self.config.layers.score_rope else None
-        logits, key = score(hidden, score_rope, query_index, next(known))
+        logits, key = score(hidden, score_rope, query_index, known_keys)
         return logits, [*rows, merge_heads(key)]
 
-    def _split(self, past: Past | None) -> list[Tensor | None]:
-        """Keys and values [batch, kv_heads, past, head_dim]: two a whole layer, then the score's
-        keys.
-        """
-        parts = 2 * self.config.depth - 1
-        if past is None:
-            return [None] * parts
-        return [
-            part.unflatten(-1, (-1, self.config.head_dim)).transpose(1, 2)
-            for part in past.rows.chunk(parts, dim=-1)
-        ]
+
+def through(
+    layers: Iterable[nn.Module],
+    hidden: Tensor,
+    rope: Rope,
+    mask: Tensor | None,
+    known: Sequence[Tensor | None],
+) -> tuple[Tensor, list[Tensor]]:
+    """Whole layers, one after another: states [batch, seq, hidden_size] in and out, and the new
+    tokens' keys and values [batch, seq, ...]. `known` are those of the past, two a layer.
+    """
+    rows: list[Tensor] = []
+    for layer, key, value in zip(layers, known[::2], known[1::2], strict=True):
+        hidden, key, value = layer(hidden, rope, mask, key, value)
+        rows += [merge_heads(key), merge_heads(value)]
+    return hidden, rows
+
+
+def known_of(past: Past | None, parts: int, head_dim: int) -> Sequence[Tensor | None]:
+    """The rows of `past` cut into so many keys and values [batch, kv_heads, past, head_dim]."""
+    if past is None:
+        return [None] * parts
+    return [
+        part.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+        for part in past.rows.chunk(parts, dim=-1)
+    ]
 
 
 def row_size(config: RpnConfig) -> int:

@@ -1,6 +1,8 @@
-"""The RPN for eight requests of one step: together, or one after another."""
+"""The RPN for eight requests of one step: one after another, or in batches of so many tokens."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 
@@ -10,13 +12,15 @@ from rpn_plugin.checkpoint import load_rpn
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
 from rpn_plugin.engine.packing import pack, row_size
-from rpn_plugin.engine.rpn_batch import PagedStates
+from rpn_plugin.engine.rpn_batch import Network, PagedStates
 from rpn_plugin.engine.rpn_runner import RpnRunner
 from rpn_plugin.head import RegionProposalNetwork
 from server.launch import SHIPPED_MODEL
 
 _REQUESTS = 8
 _BLOCK = 32
+_BOUNDS = (256, 512, 1024, 2048, 8192)
+"""Tokens of a batch; 8192 takes all requests together."""
 
 
 def measure(rounds: int) -> None:
@@ -37,17 +41,16 @@ def _compare(title: str, rpn: RegionProposalNetwork, side: int, rounds: int) -> 
     hidden = torch.randn(_REQUESTS * blocks * _BLOCK, rpn.config.hidden_size)
     rows = pack(hidden, torch.arange(len(hidden)).expand(3, -1) % 64)
     paged = rows.view(-1, 1, _BLOCK, row_size(rpn.config.hidden_size, torch.float32))
-    runner = RpnRunner(rpn, PagedStates(paged, _BLOCK), batch_tokens=10**6)
     jobs = [
         RoiJob(str(n), tuple(range(n * blocks, (n + 1) * blocks)), length, ImageSpan(4, side**2))
         for n in range(_REQUESTS)
     ]
-    timed = alternate(
-        {
-            "one after another": lambda _: [runner.run([job]) for job in jobs],
-            "together": lambda _: runner.run(jobs),
-        },
-        rounds,
-    )
+    states = PagedStates(paged, _BLOCK)
+
+    def run(batch_tokens: int, _: int) -> None:
+        RpnRunner(Network(rpn), states, batch_tokens).run(jobs)
+
+    bounds = {"one after another": 1, **{f"at most {n} tokens": n for n in _BOUNDS}}
+    timed = alternate({name: partial(run, bound) for name, bound in bounds.items()}, rounds)
     print(f"\n{title}, {_REQUESTS} prompts of {length} tokens")
     timed.print("one after another")

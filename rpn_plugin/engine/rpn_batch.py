@@ -44,8 +44,25 @@ class PagedStates:
 
 
 @dataclass(frozen=True)
+class Network:
+    """The RPN or its learned gate, and what it remembers, if it does."""
+
+    module: RegionProposalNetwork | GateBranch
+    memory: RpnMemory | None = None
+
+    def task(self, job: RoiJob) -> Task:
+        """What is left to compute of a job."""
+        if self.memory is None:
+            return Task(job)
+        # The last token is always computed: it is the one that asks.
+        within = job.block_hashes[: (job.prompt_length - 1) // self.memory.block_tokens]
+        places = self.memory.known(within)
+        return Task(job, tuple(places), len(places) * self.memory.block_tokens)
+
+
+@dataclass(frozen=True)
 class Task:
-    """A job, and the places in the RPN's memory where its first blocks are already."""
+    """A job, and the places in a network's memory where its first blocks are already."""
 
     job: RoiJob
     places: tuple[int, ...] = ()
@@ -84,28 +101,46 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class LaunchedBatch:
-    """A batch on its way, perhaps still being computed.
-
-    Logits [batch, longest known + longest new], `rows` [batch, longest new, row_size] for the
-    memory, `corners` int [3, batch, 2] the positions of each picture's first and last token,
-    `gate` float32 the learned gate's logits of the jobs that ask it (None: none does).
+class Computed:
+    """What a network makes of its tasks: logits float32 [tasks, ...], and `rows` [tasks, longest
+    new, row_size] for its memory.
     """
 
     tasks: Sequence[Task]
     logits: Tensor
     rows: Tensor
+
+    def remember(self, memory: RpnMemory) -> None:
+        """Store what was computed, whole blocks only."""
+        for row, task in enumerate(self.tasks):
+            memory.store(task.job.block_hashes[len(task.places) :], self.rows[row])
+
+
+@dataclass(frozen=True)
+class LaunchedBatch:
+    """A batch on its way, perhaps still being computed.
+
+    The RPN's logits are [batch, longest known + longest new]; `corners` int [3, batch, 2] are the
+    positions of each picture's first and last token. `gate`: those who ask it, None if none does.
+    """
+
+    rpn: Computed
+    gate: Computed | None
     corners: Tensor
-    gate: Tensor | None
     image: ImageGrid
     stopwatch: Stopwatch
 
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The batch's."""
+        return self.rpn.tasks
+
     def read(self) -> Results:
         """Wait for the numbers and cut each job's picture out of them."""
-        logits, corners = self.logits.cpu(), self.corners.cpu()
+        logits, corners = self.rpn.logits.cpu(), self.corners.cpu()
         seconds = self.stopwatch.seconds()
-        padded = logits.shape[1] - self.rows.shape[1]
-        gate = iter([] if self.gate is None else self.gate.tolist())
+        padded = logits.shape[1] - self.rpn.rows.shape[1]
+        gate = iter([] if self.gate is None else self.gate.logits.tolist())
         results: Results = {}
         for row, task in enumerate(self.tasks):
             own = torch.cat((logits[row, : task.known], logits[row, padded : padded + task.new]))
@@ -118,41 +153,34 @@ class LaunchedBatch:
             )
         return results
 
-    def remember(self, memory: RpnMemory) -> None:
-        """Store what was computed, whole blocks only."""
-        for row, task in enumerate(self.tasks):
-            memory.store(task.job.block_hashes[len(task.places) :], self.rows[row])
-
 
 def launch(
-    rpn: RegionProposalNetwork,
-    gate: GateBranch | None,
-    states: PagedStates,
-    memory: RpnMemory | None,
-    tasks: Sequence[Task],
+    rpn: Network, gate: Network | None, states: PagedStates, tasks: Sequence[Task]
 ) -> LaunchedBatch:
     """Start computing; raises whatever torch does."""
-    device = states.rows.device
-    stopwatch = Stopwatch(device)
-    hidden, positions = unpack(states.gather(_new_slots(tasks, states)), rpn.config.hidden_size)
-    _, corners = unpack(states.gather(_corner_slots(tasks, states)), rpn.config.hidden_size)
-    last = torch.tensor([task.new - 1 for task in tasks], device=device)
-    logits, rows = rpn.extend(hidden, positions, last, _past(memory, tasks, device))
-    asking = [Task(task.job) for task in tasks if task.job.gate]
+    stopwatch = Stopwatch(states.rows.device)
+    config = rpn.module.config
+    _, corners = unpack(states.gather(_corner_slots(tasks, states)), config.hidden_size)
+    maps = _compute(rpn, states, tasks)
+    asking = [task.job for task in tasks if task.job.gate]
     says = _ask(gate, states, asking) if asking else None
     stopwatch.stop()
-    image = family_named(rpn.config.family).image
-    return LaunchedBatch(tasks, logits, rows, corners, says, image, stopwatch)
+    return LaunchedBatch(maps, says, corners, family_named(config.family).image, stopwatch)
 
 
-def _ask(gate: GateBranch | None, states: PagedStates, tasks: Sequence[Task]) -> Tensor:
-    """The learned gate's logits float32 [tasks], from whole prompts: the memory has none of it."""
+def _ask(gate: Network | None, states: PagedStates, jobs: Sequence[RoiJob]) -> Computed:
+    """It remembers only the prompts that it was asked about: its tasks are other than the RPN's."""
     if gate is None:
         raise RoiError("the RPN has no learned gate")
-    hidden, positions = unpack(states.gather(_new_slots(tasks, states)), gate.config.hidden_size)
+    return _compute(gate, states, [gate.task(job) for job in jobs])
+
+
+def _compute(network: Network, states: PagedStates, tasks: Sequence[Task]) -> Computed:
+    hidden_size = network.module.config.hidden_size
+    hidden, positions = unpack(states.gather(_new_slots(tasks, states)), hidden_size)
     last = torch.tensor([task.new - 1 for task in tasks], device=hidden.device)
-    logits: Tensor = gate(hidden, positions, last)
-    return logits
+    past = _past(network.memory, tasks, hidden.device)
+    return Computed(tasks, *network.module.extend(hidden, positions, last, past))
 
 
 def _past(memory: RpnMemory | None, tasks: Sequence[Task], device: torch.device) -> Past | None:

@@ -46,11 +46,11 @@ class RpnMemory:
         return [self._places[block] for block in found]
 
     def gather(self, places: Sequence[Sequence[int]]) -> Tensor:
-        """Rows [prompts, tokens, row_size] of prompts of which something is known, each; shorter
-        ones are filled up with rows of their own.
+        """Rows [prompts, tokens, row_size] of prompts; shorter ones are filled up with rows of
+        others. Of at least one, something must be known.
         """
-        longest = max(map(len, places))
-        index = torch.tensor([[*p, *[p[0]] * (longest - len(p))] for p in places])
+        longest = max(places, key=len)
+        index = torch.tensor([[*p, *longest[len(p) :]] for p in places])
         rows: Tensor = self._rows[index.to(self._rows.device)]
         return rows.flatten(1, 2)
 

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from rpn_plugin.engine.jobs import RoiJob
-from rpn_plugin.engine.rpn_batch import LaunchedBatch, PagedStates, Results, Task, launch
-from rpn_plugin.engine.rpn_memory import RpnMemory
-from rpn_plugin.gate_branch import GateBranch
-from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.engine.rpn_batch import (
+    LaunchedBatch,
+    Network,
+    PagedStates,
+    Results,
+    Task,
+    launch,
+)
 from rpn_plugin.messages import RoiError
 
 
@@ -23,23 +27,18 @@ class RpnRunner:
     """Turns jobs into maps; `batch_tokens` bounds a batch, padding included."""
 
     def __init__(
-        self,
-        rpn: RegionProposalNetwork,
-        states: PagedStates,
-        batch_tokens: int,
-        memory: RpnMemory | None = None,
-        gate: GateBranch | None = None,
+        self, rpn: Network, states: PagedStates, batch_tokens: int, gate: Network | None = None
     ) -> None:
         self._rpn = rpn
+        self._gate = gate
         self._states = states
         self._batch_tokens = batch_tokens
-        self._memory = memory
-        self._gate = gate
 
     def forget(self) -> None:
         """The model's weights have changed, say: nothing known holds any longer."""
-        if self._memory is not None:
-            self._memory.clear()
+        for network in (self._rpn, self._gate):
+            if network is not None and network.memory is not None:
+                network.memory.clear()
 
     @torch.inference_mode()
     def run(self, jobs: Sequence[RoiJob]) -> Results:
@@ -63,22 +62,21 @@ class RpnRunner:
         """What is left to compute of each job; and the jobs that had better wait, because another
         one is about to compute a block of theirs.
         """
-        memory = self._memory
+        memory = self._rpn.memory
         if memory is None:
             return [Task(job) for job in jobs], []
         tasks: list[Task] = []
         waiting: list[RoiJob] = []
         being_computed: set[bytes] = set()
         for job in jobs:
-            # The last token is always computed: it is the one that asks.
-            within = job.block_hashes[: (job.prompt_length - 1) // memory.block_tokens]
-            places = memory.known(within)
-            unknown = within[len(places) :]
-            if unknown and unknown[0] in being_computed:
-                waiting.append(job)
-                continue
-            being_computed.update(unknown[:1])
-            tasks.append(Task(job, tuple(places), len(places) * memory.block_tokens))
+            task = self._rpn.task(job)
+            if task.new > memory.block_tokens:
+                block = job.block_hashes[len(task.places)]
+                if block in being_computed:
+                    waiting.append(job)
+                    continue
+                being_computed.add(block)
+            tasks.append(task)
         return tasks, waiting
 
     def _launch(
@@ -86,7 +84,7 @@ class RpnRunner:
     ) -> None:
         """Launch a batch; if that fails, each of its jobs alone."""
         try:
-            launched.append(launch(self._rpn, self._gate, self._states, self._memory, batch))
+            launched.append(launch(self._rpn, self._gate, self._states, batch))
         except Exception as error:  # an exception here would end the engine, for everybody
             if len(batch) == 1:
                 failed |= _failed(batch, error)
@@ -95,13 +93,13 @@ class RpnRunner:
                 self._launch([task], launched, failed)
 
     def _remember(self, launched: Sequence[LaunchedBatch]) -> None:
-        if self._memory is None:
-            return
         try:
             for batch in launched:
-                batch.remember(self._memory)
+                for network, computed in ((self._rpn, batch.rpn), (self._gate, batch.gate)):
+                    if network and network.memory and computed:
+                        computed.remember(network.memory)
         except Exception:  # as above; half a memory is none
-            self._memory.clear()
+            self.forget()
 
 
 def _read(batch: LaunchedBatch) -> Results:

@@ -29,8 +29,9 @@ from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.packing import pack, row_size
 from rpn_plugin.engine.start_check import rpn_memory_bytes
 from rpn_plugin.gate_branch import GateBranch
+from rpn_plugin.gate_branch import row_size as gate_row_size
 from rpn_plugin.head import RegionProposalNetwork
-from rpn_plugin.head import row_size as memory_row_size
+from rpn_plugin.head import row_size as rpn_row_size
 
 TAP_LAYER = "sdrpn_tap."
 """What the tap's name among vLLM's cache layers begins with."""
@@ -57,12 +58,13 @@ class TapBackend(CacheOnlyAttentionBackend):
 
 
 class TapLayer(CacheOnlyAttentionLayer):
-    """The paged states, the RPN that reads them, and room for what it remembers.
+    """The paged states, the RPN and its gate that read them, and room for what these remember.
 
-    The RPN and its room are part of the model, so that vLLM counts them before it sizes its cache.
+    All of it is part of the model, so that vLLM counts them before it sizes its cache.
     """
 
     memory: Tensor
+    gate_memory: Tensor
 
     def __init__(self, vllm_config: VllmConfig, config: RpnConfig) -> None:
         super().__init__(
@@ -78,10 +80,10 @@ class TapLayer(CacheOnlyAttentionLayer):
         self.gate = GateBranch(config).requires_grad_(False) if config.gate_layers else None
         dtype = vllm_config.model_config.dtype
         size = rpn_memory_bytes(vllm_config.model_config.hf_config)
-        tokens = size // (memory_row_size(config) * dtype.itemsize)
-        self.register_buffer(
-            "memory", torch.empty(tokens, memory_row_size(config), dtype=dtype), persistent=False
-        )
+        rows = {"memory": rpn_row_size(config), "gate_memory": gate_row_size(config)}
+        tokens = size // (sum(rows.values()) * dtype.itemsize)
+        for name, row in rows.items():
+            self.register_buffer(name, torch.empty(tokens, row, dtype=dtype), persistent=False)
 
     def forward(self, hidden: Tensor, positions: Tensor) -> None:
         """Write this step's tokens: states [tokens, hidden_size], positions int [3, tokens]."""

@@ -8,7 +8,7 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJobs, RoiResults
-from rpn_plugin.engine.rpn_batch import PagedStates
+from rpn_plugin.engine.rpn_batch import Network, PagedStates
 from rpn_plugin.engine.rpn_memory import RpnMemory
 from rpn_plugin.engine.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap import TapLayer
@@ -33,14 +33,15 @@ class WorkerSide:
         if len(taps) != 1:
             raise CompatibilityError(f"the model has {len(taps)} taps, not one")
         ((name, tap),) = taps.items()
-        room = tap.memory
         self._runner = RpnRunner(
-            tap.rpn,
+            Network(tap.rpn, self._memory(tap.memory)),
             PagedStates(caches[name], self._block_tokens),
             self._vllm_config.scheduler_config.max_num_batched_tokens,
-            RpnMemory(room, self._block_tokens) if len(room) >= self._block_tokens else None,
-            tap.gate,
+            Network(tap.gate, self._memory(tap.gate_memory)) if tap.gate else None,
         )
+
+    def _memory(self, room: Tensor) -> RpnMemory | None:
+        return RpnMemory(room, self._block_tokens) if len(room) >= self._block_tokens else None
 
     def run(self, jobs: RoiJobs) -> RoiResults | None:
         """The jobs' results; None if there is nothing to do."""

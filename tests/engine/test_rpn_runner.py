@@ -10,7 +10,7 @@ from torch import Tensor
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
 from rpn_plugin.engine.packing import pack, row_size, unpack
-from rpn_plugin.engine.rpn_batch import PagedStates, Task
+from rpn_plugin.engine.rpn_batch import Network, PagedStates, Task
 from rpn_plugin.engine.rpn_runner import RpnRunner, batches
 from rpn_plugin.head import RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
@@ -73,7 +73,7 @@ def test_padded_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_blo
         alone[name] = logits[3 : 3 + rows * cols].reshape(rows, cols).numpy()
 
     rows_view = slots.view(-1, 1, device_block, size)
-    runner = RpnRunner(rpn, PagedStates(rows_view, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(Network(rpn), PagedStates(rows_view, BLOCK_TOKENS), batch_tokens=1000)
     results = runner.run(jobs)
     assert results.keys() == alone.keys()
     for name, result in results.items():
@@ -106,7 +106,7 @@ def test_one_bad_job_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> Non
     size = row_size(CONFIG.hidden_size, torch.float32)
     hidden, positions = prompt(16, 2, 2, seed=0)
     rows = pack(hidden, positions).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
     results = runner.run([job("beyond the cache", (99,), 17, 4), job("good", (0,), 16, 4)])
     assert isinstance(results["good"], RoiMap)
     assert isinstance(results["beyond the cache"], RoiError)
@@ -115,7 +115,7 @@ def test_one_bad_job_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> Non
 def test_tokens_that_fill_no_grid(rpn: RegionProposalNetwork) -> None:
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=16)
+    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=16)
     result = runner.run([job("five of six", (0,), 16, 5)])["five of six"]
     assert isinstance(result, RoiError)
     assert "5 image tokens do not fill" in str(result)
@@ -124,7 +124,7 @@ def test_tokens_that_fill_no_grid(rpn: RegionProposalNetwork) -> None:
 def test_a_picture_beyond_the_prompt_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> None:
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
     results = runner.run([job("beyond", (0,), 16, 99), job("good", (0,), 16, 6)])
     assert isinstance(results["good"], RoiMap)
     assert isinstance(results["beyond"], RoiError)
@@ -141,7 +141,7 @@ def test_a_failure_while_reading_back_is_reported(
     monkeypatch.setattr("rpn_plugin.engine.rpn_batch.Stopwatch.seconds", fail)
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(rpn, PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
     result = runner.run([job("lost", (0,), 16, 6)])["lost"]
     assert isinstance(result, RoiError)
     assert "device lost" in str(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.packing import pack, row_size
-from rpn_plugin.engine.rpn_batch import PagedStates
+from rpn_plugin.engine.packing import pack
+from rpn_plugin.engine.packing import row_size as tap_row_size
+from rpn_plugin.engine.rpn_batch import Network, PagedStates
 from rpn_plugin.engine.rpn_memory import RpnMemory
 from rpn_plugin.engine.rpn_runner import RpnRunner
-from rpn_plugin.head import RegionProposalNetwork
-from rpn_plugin.head import row_size as memory_row_size
+from rpn_plugin.gate_branch import GateBranch
+from rpn_plugin.gate_branch import row_size as gate_row_size
+from rpn_plugin.head import RegionProposalNetwork, row_size
 from rpn_plugin.messages import RoiError, RoiMap
 
 BLOCK = 16
@@ -30,6 +33,7 @@ def config(depth: int) -> RpnConfig:
         family="qwen2_5_vl", tap_layer=1, depth=depth, base_layers=2, hidden_size=64,
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, intermediate_size=96,
         rms_norm_eps=1e-6, rope_theta=1e4, mrope_section=(2, 3, 3), attention_bias=True,
+        gate_layers=2,
     )  # fmt: skip
 
 
@@ -39,24 +43,31 @@ class Bench:
     def __init__(self, depth: int, known_blocks: int, batch_tokens: int = 1000) -> None:
         torch.manual_seed(depth)
         self.rpn = RegionProposalNetwork(config(depth)).eval()
-        self._cache = torch.full((64, 1, BLOCK, row_size(64, torch.float32)), torch.inf)
+        self._cache = torch.full((64, 1, BLOCK, tap_row_size(64, torch.float32)), torch.inf)
         self._blocks = itertools.count()
-        room = torch.full((known_blocks * BLOCK, memory_row_size(config(depth))), torch.nan)
+        self._gate = GateBranch(config(depth)).eval()
         self.runner = RpnRunner(
-            self.rpn, PagedStates(self._cache, BLOCK), batch_tokens, RpnMemory(room, BLOCK)
+            Network(self.rpn, _memory(known_blocks, row_size(config(depth)))),
+            PagedStates(self._cache, BLOCK),
+            batch_tokens,
+            Network(self._gate, _memory(known_blocks, gate_row_size(config(depth)))),
         )
         self._dense: dict[str, Tensor] = {}
+        self._says: dict[str, float] = {}
 
-    def job(self, name: str, picture: int, question: int, length: int) -> RoiJob:
+    def job(
+        self, name: str, picture: int, question: int, length: int, gate: bool = False
+    ) -> RoiJob:
         """A prompt of `length` tokens about a picture, its states in new blocks of the tap."""
         hidden = torch.cat((_noise(picture, PICTURE), _noise(1000 + question, length - PICTURE)))
         text = torch.arange(length)
         positions = text.expand(3, -1).clone()
         positions[1, 4:PICTURE] = 4 + torch.arange(ROWS).repeat_interleave(COLS)
         positions[2, 4:PICTURE] = 4 + torch.arange(COLS).repeat(ROWS)
+        asked = hidden[None], positions[:, None], torch.tensor([length - 1])
         with torch.inference_mode():
-            logits = self.rpn(hidden[None], positions[:, None], torch.tensor([length - 1]))[0]
-        self._dense[name] = logits[4:PICTURE].reshape(ROWS, COLS)
+            self._dense[name] = self.rpn(*asked)[0, 4:PICTURE].reshape(ROWS, COLS)
+            self._says[name] = self._gate(*asked).item()
         block_ids = [next(self._blocks) for _ in range(0, length, BLOCK)]
         rows = pack(hidden, positions)
         for n, block in enumerate(block_ids):
@@ -64,18 +75,26 @@ class Bench:
             self._cache[block, 0, : len(part)] = part
         ends = range(BLOCK, length + 1, BLOCK)
         hashes = [b"%d-%d-%d" % (picture, question if end > PICTURE else 0, end) for end in ends]
-        return RoiJob(name, tuple(block_ids), length, ImageSpan(4, ROWS * COLS), tuple(hashes))
+        span = ImageSpan(4, ROWS * COLS)
+        return RoiJob(name, tuple(block_ids), length, span, tuple(hashes), gate)
 
     def known(self, *jobs: RoiJob) -> dict[str, int]:
         """Runs the jobs in one step, checks every map, and tells what was not computed again."""
         results = self.runner.run(jobs)
         assert results.keys() == {job.request_id for job in jobs}
+        asking = {job.request_id for job in jobs if job.gate}
         known = {}
         for name, result in results.items():
             assert isinstance(result, RoiMap), result
             np.testing.assert_allclose(result.logits, self._dense[name], rtol=0, atol=1e-5)
+            says = pytest.approx(self._says[name], abs=1e-5) if name in asking else None
+            assert result.gate_logit == says
             known[name] = result.known_tokens
         return known
+
+
+def _memory(blocks: int, size: int) -> RpnMemory:
+    return RpnMemory(torch.full((blocks * BLOCK, size), torch.nan), BLOCK)
 
 
 def _noise(seed: int, tokens: int) -> Tensor:
@@ -163,3 +182,33 @@ def test_a_memory_that_fails_costs_no_map(monkeypatch: pytest.MonkeyPatch) -> No
         patch.setattr(RpnMemory, "store", fail)
         assert bench.known(bench.job("first", 1, 1, 60)) == {"first": 0}
     assert bench.known(bench.job("second", 1, 1, 60)) == {"second": 0}
+
+
+def test_the_gate_remembers_what_it_was_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(2, known_blocks=40)
+    computed: list[int] = []
+    extend = GateBranch.extend
+
+    def counting(gate: GateBranch, hidden: Tensor, *others: Any) -> object:
+        computed.append(hidden.shape[1])
+        return extend(gate, hidden, *others)
+
+    monkeypatch.setattr(GateBranch, "extend", counting)
+    bench.known(bench.job("not asked", 1, 1, 60))
+    bench.known(bench.job("asked", 1, 2, 62, gate=True))
+    bench.known(bench.job("asked again", 1, 3, 75, gate=True), bench.job("not", 1, 4, 70))
+    assert computed == [62, 75 - 32]
+
+
+def test_the_gate_knows_some_prompts_of_a_batch() -> None:
+    bench = Bench(2, known_blocks=40)
+    bench.known(*(bench.job(f"first {n}", n, 1, 60 + n, gate=n == 1) for n in range(3)))
+    known = bench.known(*(bench.job(f"then {n}", n, 2, 70 - n, gate=True) for n in range(3)))
+    assert set(known.values()) == {32}
+
+
+def test_the_gate_forgets_too() -> None:
+    bench = Bench(2, known_blocks=40)
+    bench.known(bench.job("first", 1, 1, 60, gate=True))
+    bench.runner.forget()
+    assert bench.known(bench.job("second", 1, 2, 60, gate=True)) == {"second": 0}
