@@ -6,7 +6,7 @@ found without boxes, and the threshold is what keeps the held-out labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo.pages import BASE_TOKENS, write_pages
@@ -18,6 +18,9 @@ from rpn_plugin.distill.settings import DistillSettings
 from server.views import base_picture
 
 RPN_SEED = 303
+
+GATE_SURE = 0.8
+"""Chosen by `demo.gate_study`; the gate waits to be asked for."""
 
 SETTINGS = DistillSettings(
     tap_layer=1, depth=2, base_tokens=BASE_TOKENS, crop_tokens=CROP_TOKENS, max_new_tokens=4,
@@ -44,4 +47,6 @@ def distill_rpn(model: Path, runs: Path, recipe: RpnRecipe) -> None:
     run.labels()
     run.train()
     processes.close()
-    save_rpn(load_rpn(runs / "rpn"), model / "rpn")
+    rpn = load_rpn(runs / "rpn")
+    rpn.config = replace(rpn.config, gate_sure=GATE_SURE, gate_default=False)
+    save_rpn(rpn, model / "rpn")

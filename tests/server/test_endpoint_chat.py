@@ -12,6 +12,8 @@ import openai
 import pytest
 from PIL import Image
 
+from rpn_plugin.checkpoint import load_rpn_config
+from server.launch import SHIPPED_MODEL
 from tests.conftest import Endpoint
 from tests.server.helpers import MODEL, chat, noise, picture_part, post, user
 
@@ -130,6 +132,16 @@ def test_who_is_sure_of_the_first_token_does_not_look_again(client: openai.OpenA
     wide = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {"sure": 1.0}})
     assert wide.roi["skipped"] is None
     assert wide.roi["sure"] == shut.roi["sure"]
+
+
+def test_the_rpns_own_gate_waits_to_be_asked(client: openai.OpenAI) -> None:
+    part = picture_part(noise(896, 896, seed=19))
+    assert "sure" not in ask(client, part, QUESTION, roi=EVERYWHERE).roi
+    gated = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": True}).roi
+    limit = load_rpn_config(SHIPPED_MODEL / "rpn").gate_sure
+    assert gated["skipped"] == ("gate" if gated["sure"] > limit else None)
+    with pytest.raises(openai.BadRequestError, match="this RPN has none"):
+        ask(client, part, QUESTION, roi={"gate": {"need": 0.5}})
 
 
 def test_boxes_of_the_callers_skip_pass_1(client: openai.OpenAI) -> None:
