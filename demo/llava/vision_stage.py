@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from demo.architecture import HIDDEN, IMAGE_MEAN, IMAGE_STD
 from demo.device import bfloat16, device_of
+from demo.drawing import Box
 from demo.llava.pages import render_pair, render_sheet
 from demo.pages import LOST_PX, Page
 from demo.stage import Optimizers, Stage
@@ -30,7 +31,9 @@ from demo.vision_labels import IGNORE, NO_DIGIT, dense_labels
 from demo.vision_stage import CELL_LABELS, cell_loss
 
 SEED = 111
+HELD_OUT_SEED = 999
 _BATCH = 16
+_HELD_OUT_PAGES = 60
 _TOKENS_SHARE = 4.0
 """Weight of the shipped tower's tokens beside the dense labels."""
 
@@ -93,6 +96,24 @@ def train_vision(model: Any, shipped: Any, folder: Path, steps: int) -> None:
         return {"unlike": unlike.item(), **numbers}
 
     stage.run(step)
+    shares = _held_out(model, spotter)
+    stage.say("held out: " + "  ".join(f"{kind} {share:.3f}" for kind, share in shares.items()))
+
+
+@torch.no_grad()
+def _held_out(model: Any, spotter: nn.Module) -> dict[str, float]:
+    """The share of squares whose digit is told, of those to be read, in base views and in crops."""
+    right: dict[str, list[bool]] = {"base": [], "crop": []}
+    for index in range(_HELD_OUT_PAGES):
+        pair = render_pair(HELD_OUT_SEED, index)
+        box = proposed_box(pair.page, pair.page.things[0].box, Random(index))
+        for kind, (view, twin) in {"base": pair.base_views(), "crop": pair.crop_views(box)}.items():
+            pixels = torch.from_numpy(view.pixels.copy())[None].to(device_of(model))
+            told = spotter(_states(model, pixels))[0].argmax(-1).cpu().numpy()
+            digits = _digits(pair.page, twin)
+            there = (digits >= 0) & (digits < NO_DIGIT)
+            right[kind] += (told == digits)[there].tolist()
+    return {kind: float(np.mean(found)) for kind, found in right.items()}
 
 
 @torch.no_grad()
@@ -140,5 +161,14 @@ def _views(seed: int, index: int) -> list[tuple[View, View, Page]]:
     boxes = [proposed_box(page, rng.choice(page.things).box, rng) for _ in range(6)]
     boxes.append(random_box(page, rng))
     seen = [(*pair.base_views(), page), *((*pair.crop_views(box), page) for box in boxes)]
-    sheets = [render_sheet(seed, 8 * index + number) for number in range(8)]
-    return seen + [(*sheet.base_views(), sheet.page) for sheet in sheets]
+    for number in range(8):
+        sheet = render_sheet(seed, 8 * index + number)
+        seen.append((*sheet.crop_views(_window(sheet.page.image.width, rng)), sheet.page))
+    return seen
+
+
+def _window(side: int, rng: Random) -> Box:
+    """A part of a sheet: tags from the size they have in base views to that of crops."""
+    wide, tall = (round(side * 4 ** -rng.random()) for _ in "xy")
+    x, y = rng.randint(0, side - wide), rng.randint(0, side - tall)
+    return x, y, x + wide, y + tall
