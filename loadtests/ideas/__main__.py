@@ -15,7 +15,6 @@ IDEAS = {
     "twice": "hand pass 2 the base view as pass 1 rendered it",
     "unwinding": "start on the crop before pass 1's output is unwound",
     "batches": "one RPN batch for the requests of a step",
-    "blocks": "smaller cache blocks, so that less of the shared prefix is computed twice",
     "crop-budget": "as many crop tokens as the region needs",
     "repeated": "no pass 1 for a question that was just asked",
     "fewer-bits": "tapped states in eight bits",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from loadtests.ideas.__main__ import ENVIRONMENT
 from loadtests.scaling.costs import Ask, Prices, break_even, mean_tokens, questions_even, seconds
 from loadtests.scaling.machines import PAPER_GPU
-from loadtests.scaling.measure import measure
 from loadtests.scaling.plots import LOAD, ZOOM, draw_costs, draw_replicas
 from loadtests.scaling.queueing import replicas_for, replicas_needed
 
@@ -35,13 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m loadtests.scaling", description=main.__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/scaling"))
     parser.add_argument("--requests", type=int, default=20_000, help="simulated for each point")
-    parser.add_argument("--measure", action="store_true", help="prices of this machine too")
-    parser.add_argument("--rounds", type=int, default=15, help="of that")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.measure:
-        os.environ.update(ENVIRONMENT)
-        _print(measure(options.rounds))
     _print(PAPER_GPU)
     draw_costs(PAPER_GPU, options.out / "scaling-costs.png")
     draw_replicas(PAPER_GPU, options.out / "scaling-replicas.png", options.requests)

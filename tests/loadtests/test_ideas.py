@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 
 import pytest
 
@@ -20,10 +21,23 @@ def test_ways_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 def test_ratios_are_paired_by_round(capsys: pytest.CaptureFixture[str]) -> None:
-    timed = Timed({"old": (2.0, 30.0, 4.0), "new": (1.0, 10.0, 2.0)})
+    timed = Timed(
+        {"old": (2.0, 30.0, 4.0), "new": (1.0, 10.0, 2.0)},
+        {"old": (1.0, 1.5, 1.0), "new": (1.0, 1.0, 1.0)},
+    )
     assert timed.ratio("old", "new").rounds == (2.0, 3.0, 2.0)
     timed.print("old")
-    assert "old / this: 2.000 (2.000–3.000)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "old / this: 2.000 (2.000–3.000)" in printed
+    assert "old / this: 1.000 (1.000–1.500)" in printed
+
+
+def test_the_processor_is_not_working_while_one_sleeps() -> None:
+    timed = alternate(
+        {"sleeps": lambda _: time.sleep(0.2), "works": lambda _: sum(range(3 * 10**6))}, rounds=1
+    )
+    assert timed.processor["sleeps"][0] < 0.1 * timed.seconds["sleeps"][0]
+    assert timed.processor["works"][0] > 10 * timed.processor["sleeps"][0]
 
 
 @pytest.mark.parametrize("idea", IDEAS)
