@@ -1,7 +1,8 @@
 """A chat handler that finds nothing cached: every pass computes its whole prompt.
 
 So the released two-pass code works: it runs the model on the base view, throws that away, and runs
-it on base view and crop. (A separate pass 1 could end after the RPN's layers; vLLM always runs all of them.)
+it on base view and crop. (A separate pass 1 could end after the RPN's layers; vLLM always runs all
+of them.)
 """
 
 from __future__ import annotations
