@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 IDEAS = {
     "known-picture": "keep the RPN's part of a picture for the next question about it",
-    "idle-steps": "nothing of the connector on steps without jobs",
     "twice": "hand pass 2 the base view as pass 1 rendered it",
     "unwinding": "start on the crop before pass 1's output is unwound",
     "batches": "one RPN batch for the requests of a step",
