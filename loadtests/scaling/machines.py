@@ -1,5 +1,5 @@
-"""Prices of two machines. The CPU's were measured here; the GPU's stand on paper: published peak
-figures and shapes, and an assumed share of the peak. No GPU was at hand.
+"""Prices of a GPU on paper: published peak figures and shapes, and an assumed share of the peak. No
+GPU was at hand. (What a CPU's tokens cost, `python -m loadtests.compare` fits to what it measures.)
 """
 
 from __future__ import annotations
