@@ -14,7 +14,7 @@ KINDS_SEED = 607
 LEARNT, TESTED = 250, 100
 """Pages of each kind, to learn from and to measure on."""
 
-ASKED = 25
+ASKED = 20
 """Of each kind's tested pages: those that are answered, too."""
 
 SEEDS = 2
