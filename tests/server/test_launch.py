@@ -149,7 +149,8 @@ def test_no_server_starts_without_our_part_of_it() -> None:
 
 def test_a_model_behind_a_flags_value_is_not_passed_over() -> None:
     """Which word is a flag's value, vLLM's parser alone knows."""
-    command = [sys.executable, *"-m server.cli serve --host 127.0.0.1 their/model".split()]
+    given = ["serve", "--host", "127.0.0.1", "their/model"]
+    command = [sys.executable, "-m", "server.cli", *given]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 1
     assert "sdrpn serve: is 'their/model' the model? It goes first" in ended.stderr
