@@ -116,7 +116,7 @@ async def test_the_passes_share_nothing_that_vllm_changes() -> None:
     assert (first.stream, first.stop, first.kv_transfer_params["sdrpn"]) == (
         False,
         [],
-        {"image": -1},
+        {"image": -1, "gate": False},
     )
     assert (second.max_completion_tokens, second.n, second.logprobs) == (50, 3, True)
     assert second.kv_transfer_params is None
