@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("runs/llava"))
-    parser.add_argument("--vision-steps", type=int, default=2000)
+    parser.add_argument("--vision-steps", type=int, default=3000)
     parser.add_argument("--language-steps", type=int, default=LanguageRecipe.steps)
     options = parser.parse_args()
     recipe = LanguageRecipe(steps=options.language_steps)
