@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 _KEY = "sdrpn"
 
@@ -66,7 +67,7 @@ class RoiMap:
         """The learned gate's probability that a second look is needed; None if not asked."""
         if self.gate_logit is None:
             return None
-        return float(0.5 * (1 + np.tanh(0.5 * self.gate_logit)))
+        return float(expit(self.gate_logit))
 
 
 class RoiError(Exception):

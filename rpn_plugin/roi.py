@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.special import expit
 
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import BoxRules, ComponentRules, ImageGrid
@@ -78,9 +79,8 @@ def _probabilities(logits: ArrayLike) -> NDArray[np.float32]:
     grid = np.asarray(logits, dtype=np.float32)
     if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
         raise ValueError(f"a RoI map is a finite [rows, cols] array, got shape {grid.shape}")
-    # exp of a non-positive number cannot overflow, whichever sign the logit has.
-    small = np.exp(-np.abs(grid))
-    return np.where(grid >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
+    probabilities: NDArray[np.float32] = expit(grid)
+    return probabilities
 
 
 def _without_sinks(probabilities: NDArray[np.float32], rules: BoxRules) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.gate import Seen
@@ -232,8 +233,7 @@ def _report(
 
 def _heatmap(roi_map: RoiMap) -> list[list[float]]:
     """The map as probabilities, before any blur or threshold; four digits are plenty to draw it."""
-    probabilities = 0.5 * (1 + np.tanh(0.5 * roi_map.logits.astype(np.float64)))
-    heatmap: list[list[float]] = probabilities.round(4).tolist()
+    heatmap: list[list[float]] = expit(roi_map.logits.astype(np.float64)).round(4).tolist()
     return heatmap
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.config import RpnConfig
 from rpn_plugin.head_layers import ScoreLayer
 from rpn_plugin.rotary import rotary_angles
@@ -29,12 +30,10 @@ class LayerAttention(nn.Module):
         self.layer = ScoreLayer(config).requires_grad_(False)
 
     def load(self, model: str) -> None:
-        """Take layer B's weights from the model folder `model`; random ones stay if it has none."""
+        """Take layer B's weights from the folder `model`. CompatibilityError if it has none."""
         beginning = f"layers.{self.config.tap_layer}."
         for name, parameter in self.layer.named_parameters():
-            tensor = _tensor(Path(model), beginning + name)
-            if tensor is not None:
-                parameter.copy_(tensor)
+            parameter.copy_(_tensor(Path(model), beginning + name))
 
     def forward(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """Weights float32 [seq] of the last token of states [seq, hidden_size], whose rope
@@ -50,7 +49,7 @@ class LayerAttention(nn.Module):
         return weights.mean(dim=(0, 1))
 
 
-def _tensor(folder: Path, ending: str) -> Tensor | None:
+def _tensor(folder: Path, ending: str) -> Tensor:
     """The language model's tensor whose name ends so, from the folder's weights."""
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
@@ -58,4 +57,4 @@ def _tensor(folder: Path, ending: str) -> Tensor | None:
                 if name.endswith(f".{ending}") and "visual" not in name:
                     tensor: Tensor = weights.get_tensor(name)
                     return tensor
-    return None
+    raise CompatibilityError(f"research: no weights {ending} in the folder {folder}")

@@ -79,7 +79,8 @@ class SdrpnConnector(connector.SdrpnConnector):
         (spec,) = (group.kv_cache_spec for group in groups if name in group.layer_names)
         self._block_tokens = spec.block_size
         attention = LayerAttention(tap.rpn.config)
-        attention.load(self._vllm_config.model_config.model)
+        if self._vllm_config.load_config.load_format != "dummy":
+            attention.load(self._vllm_config.model_config.model)
         self._layer = attention.to(self._rows.device, self._rows.dtype)
 
     def build_connector_worker_meta(self) -> RoiResults | None:

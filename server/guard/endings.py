@@ -48,9 +48,7 @@ class Endings:
         self._running.add(exchange)
         try:
             await app(scope, exchange.receive, exchange.send)
-        except Exception:
-            # Once ended, the client gets the ending's error whatever the handler made of it: one
-            # that reads the body then fails, and so does one that waits for a dead engine.
+        except Exception:  # whatever a handler makes of being ended: the client is told why below
             if exchange.error is None:
                 raise
         finally:
