@@ -7,15 +7,21 @@ has otherwise: one rope axis, no biases.
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from demo.architecture import CHAT_TEMPLATE, HIDDEN, IMAGE_MEAN, IMAGE_STD, save_tokenizer
+from demo.architecture import (
+    CHAT_TEMPLATE,
+    HIDDEN,
+    IMAGE_MEAN,
+    IMAGE_STD,
+    answer_greedily,
+    save_weights,
+    write_json,
+)
 from demo.tokenizer import build_tokenizer
 
 SIDE = 8
@@ -72,22 +78,15 @@ def build_model(seed: int) -> Any:
     torch.manual_seed(seed)
     config = model_config(build_tokenizer().get_vocab())
     model: Any = LlavaForConditionalGeneration(config).float()
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=config.text_config.eos_token_id,
-        pad_token_id=config.text_config.pad_token_id,
-    )
+    answer_greedily(model)
     return model
 
 
 def save_model(model: Any, folder: Path) -> None:
     """Writes a complete checkpoint folder that stock code serves as it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
-    save_tokenizer(folder)
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    save_weights(model, folder, CHAT_TEMPLATE)
     side = {"height": SIDE * CELL, "width": SIDE * CELL}
-    _write(
+    write_json(
         folder / "preprocessor_config.json",
         {
             "image_processor_type": "CLIPImageProcessor",
@@ -98,7 +97,7 @@ def save_model(model: Any, folder: Path) -> None:
             "image_std": list(IMAGE_STD),
         },
     )
-    _write(
+    write_json(
         folder / "processor_config.json",
         {
             "processor_class": "LlavaProcessor",
@@ -108,7 +107,3 @@ def save_model(model: Any, folder: Path) -> None:
             "image_token": IMAGE_TOKEN,
         },
     )
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ learnt. Without answers: it needs one if the two differ.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from rpn_plugin.roi import Box, regions_from_map
 Crop = Callable[[Image.Image, Box, int, ImageGrid], Image.Image]
 """Makes the crop of a box (pixels) of a picture under a token budget, as the server will."""
 
-ANSWER_FIELDS = (*("max_new_tokens", "max_samples", "precision", "label_batch", "shard", "split"),)
+ANSWER_FIELDS = ("max_new_tokens", "max_samples", "precision", "label_batch", "shard", "split")
 """Settings that answers depend on, to the bit."""
 
 
@@ -83,13 +84,18 @@ def answer_settings(
     settings: DistillSettings, samples: Sequence[Sample], model: str, rpn: RegionProposalNetwork
 ) -> dict[str, Any]:
     """All that the answers depend on, to the bit; `model` is BaseModel.fingerprint."""
-    weights = sum(float(tensor.double().abs().sum()) for tensor in rpn.state_dict().values())
+    weights = hashlib.sha256()
+    for tensor in rpn.state_dict().values():
+        weights.update(tensor.cpu().numpy().tobytes())
     serving = ("tap_layer", "depth", "threshold", "base_tokens", "crop_tokens")
     return {
         **settings.model_dump(mode="json", include=set(ANSWER_FIELDS)),
         "samples": fingerprint(samples),
         "model": model,
-        "rpn": {**{name: getattr(rpn.config, name) for name in serving}, "weights": weights},
+        "rpn": {
+            **{name: getattr(rpn.config, name) for name in serving},
+            "weights": weights.hexdigest(),
+        },
     }
 
 
