@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -12,7 +13,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from playwright.async_api import Page, expect
 
-from demo.endpoint import free_port
 from server import playground
 from server.guard.keys import KeyGuard
 from tests.conftest import Endpoint
@@ -43,11 +43,12 @@ def locked(endpoint: Endpoint) -> Iterator[str]:
         )
 
     guarded = KeyGuard(app, [KEY], playground.PUBLIC_PATHS)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(guarded, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+    # Listens from here on: who comes before uvicorn has started waits and is not refused.
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join()
 
