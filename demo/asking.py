@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Answer:
-    """What the endpoint said, and its `roi` object."""
+    """What the endpoint said, how probable each of its tokens was, and its `roi` object."""
 
     text: str
+    probabilities: tuple[float, ...]
     roi: dict[str, Any]
 
 
@@ -48,10 +50,16 @@ class Asking:
             messages=[{"role": "user", "content": content}],
             temperature=0,
             max_tokens=8,
+            logprobs=True,
             extra_body={"roi": roi},
         )
-        text = (response.choices[0].message.content or "").strip()
-        return Answer(text, (response.model_extra or {})["roi"])
+        [choice] = response.choices
+        said = choice.logprobs.content if choice.logprobs and choice.logprobs.content else ()
+        return Answer(
+            (choice.message.content or "").strip(),
+            tuple(math.exp(token.logprob) for token in said),
+            (response.model_extra or {})["roi"],
+        )
 
     def about(
         self, seed: int, pages: Sequence[int], find: Callable[[Page, int], Found]

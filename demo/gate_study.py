@@ -22,10 +22,20 @@ import openai
 
 from demo.asking import Asking
 from demo.endpoint import running_endpoint
-from demo.gate_worth import GATES, Case, Worth, choose, quantiles, share, worth
+from demo.gate_worth import (
+    GATES,
+    Case,
+    Worth,
+    area_under_curve,
+    choose,
+    quantiles,
+    share,
+    worth,
+)
 from demo.pages import LEGIBLE_PX, LOST_PX, Page, render_page, text_px
 
 CHOOSING_SEED, REPORTING_SEED = 4_000_037, 4_000_079
+FIXED = (0.6, 0.67, 0.75, 0.8, 0.98)
 
 
 def half_and_half(seed: int, count: int) -> list[int]:
@@ -41,15 +51,15 @@ def half_and_half(seed: int, count: int) -> list[int]:
 
 
 def cases_of(
-    asking: Asking, seed: int, pages: Sequence[int], wanted: dict[str, float]
+    asking: Asking, seed: int, pages: Sequence[int], learned: dict[str, float] | bool
 ) -> list[Case]:
-    """Asks about each page from the base view and with zoom, `wanted` being a gate that never
-    closes.
+    """Asks about each page from the base view and with zoom; `learned` is a learned gate that never
+    closes, or False.
     """
 
     def case(page: Page, index: int) -> Case:
         asked = page.things[page.asked]
-        base, zoom = asking.ask(page, False), asking.ask(page, {"gate": wanted})
+        base, zoom = asking.ask(page, False), asking.ask(page, {"gate": learned})
         regions = zoom.roi["regions"]
         width, height = zoom.roi["image_size"]
         boxes = [region["box"] for region in regions]
@@ -57,20 +67,20 @@ def cases_of(
             index, text_px(page), base.text == asked.code, zoom.text == asked.code,
             peak=regions[0]["score"] if regions else 0.0,
             area=sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (width * height),
-            sure=zoom.roi["sure"],
+            said=base.probabilities,
             need=zoom.roi.get("need"),
         )  # fmt: skip
 
     return asking.about(seed, pages, case)
 
 
-def never_closed(asking: Asking) -> dict[str, float]:
-    """A gate that looks at everything and stays open; the learned one is asked if there is one."""
+def learned_gate(asking: Asking) -> dict[str, float] | bool:
+    """The endpoint's learned gate, asked and never closed; False if it has none."""
     try:
         asking.ask(render_page(CHOOSING_SEED, 0), {"gate": {"need": 0.0}})
     except openai.BadRequestError:
-        return {"sure": 1.0}
-    return {"sure": 1.0, "need": 0.0}
+        return False
+    return {"need": 0.0}
 
 
 def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, float]) -> float:
@@ -84,18 +94,19 @@ def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, f
 
 def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequence[int]) -> Any:
     """Chooses on one seed's pages, prints and returns what comes out on the other's."""
-    wanted = never_closed(asking)
-    to_choose = cases_of(asking, CHOOSING_SEED, choosing, wanted)
-    cases = cases_of(asking, REPORTING_SEED, reporting, wanted)
+    learned = learned_gate(asking)
+    to_choose = cases_of(asking, CHOOSING_SEED, choosing, learned)
+    cases = cases_of(asking, REPORTING_SEED, reporting, learned)
     print(f"\n{name}: {len(choosing)} pages to choose a threshold, {len(cases)} to report")
     needless, needed = share(c.needless for c in cases), share(c.needed for c in cases)
     print(f"zoom is needless on {needless:.1%} of them, needed on {needed:.1%}")
+    _compare_seeds(to_choose, cases)
     print("gate       threshold  accuracy   zooms  needless skipped  needed skipped")
     base, always = share(c.base_right for c in cases), share(c.zoom_right for c in cases)
     print(f"never zoom            {base:8.3f} {0:7.1%} {1:17.1%} {1:15.1%}")
     print(f"always zoom           {always:8.3f} {1:7.1%} {0:17.1%} {0:15.1%}")
     chosen = []
-    for gate in (g for g in GATES if g.name != "need" or "need" in wanted):
+    for gate in (g for g in GATES if g.name != "need" or learned):
         for threshold in quantiles(gate, to_choose):
             _print(worth(gate, threshold, cases), " ")
         best = worth(gate, choose(gate, to_choose), cases)
@@ -108,6 +119,22 @@ def study(asking: Asking, name: str, choosing: Sequence[int], reporting: Sequenc
         "base": base, "always": always, "needless": needless, "needed": needed, "chosen": chosen,
         "choosing": [asdict(c) for c in to_choose], "cases": [asdict(c) for c in cases],
     }  # fmt: skip
+
+
+def _compare_seeds(to_choose: Sequence[Case], cases: Sequence[Case]) -> None:
+    """What sureness is worth on both seeds at fixed thresholds: nothing is chosen here."""
+    for gate in (gate for gate in GATES if gate.name.startswith("sure")):
+        for name, seen in (("pages to choose by", to_choose), ("pages reported", cases)):
+            always = share(case.zoom_right for case in seen)
+            rows = [worth(gate, -threshold, seen) for threshold in FIXED]
+            print(
+                f"{gate.name}, {name}: area under the curve {area_under_curve(gate, seen):.3f};",
+                *(
+                    f"at {-row.threshold:g} {100 * (row.accuracy - always):+.1f} points, "
+                    f"{row.needless_skipped:.0%};"
+                    for row in rows
+                ),
+            )
 
 
 def _print(w: Worth, mark: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from scipy.stats import mannwhitneyu
+
 CLOSEST = 0.01
 """How much of always zooming's accuracy a gate may cost."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One page: were the two answers right, and what the gates saw of its map."""
+    """One page: were the two answers right, and what gates see: its map, and how probable each
+    token of the base view's answer was."""
 
     page: int
     text_px: float
@@ -19,7 +22,7 @@ class Case:
     zoom_right: bool
     peak: float
     area: float
-    sure: float
+    said: tuple[float, ...]
     need: float | None
 
     @property
@@ -42,10 +45,19 @@ class Gate:
     asks: Callable[[float], dict[str, float]]
 
 
+def _sure(tokens: int) -> Gate:
+    return Gate(
+        f"sure, {tokens}",
+        lambda case: -min(case.said[:tokens]),
+        lambda threshold: {"sure": -threshold, "sure_tokens": tokens},
+    )
+
+
 GATES = (
     Gate("peak", lambda case: case.peak, lambda threshold: {"peak": threshold}),
     Gate("area", lambda case: -case.area, lambda threshold: {"area": -threshold}),
-    Gate("sure", lambda case: -case.sure, lambda threshold: {"sure": -threshold}),
+    _sure(1),
+    _sure(2),
     Gate("need", lambda case: case.need or 0.0, lambda threshold: {"need": threshold}),
 )
 
@@ -82,6 +94,13 @@ def choose(gate: Gate, cases: Sequence[Case]) -> float:
     tried = [worth(gate, threshold, cases) for threshold in sorted(map(gate.sees, cases))]
     close = [w for w in tried if w.accuracy >= always - CLOSEST]  # the lowest skips nothing
     return max(close, key=lambda w: (w.needless_skipped, w.accuracy)).threshold
+
+
+def area_under_curve(gate: Gate, cases: Sequence[Case]) -> float:
+    """How often the gate sees more in a needed zoom than in a needless one."""
+    needed = [gate.sees(case) for case in cases if case.needed]
+    needless = [gate.sees(case) for case in cases if case.needless]
+    return float(mannwhitneyu(needed, needless).statistic) / (len(needed) * len(needless))
 
 
 def quantiles(gate: Gate, cases: Sequence[Case]) -> Iterator[float]:

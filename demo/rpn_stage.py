@@ -19,7 +19,7 @@ from server.views import base_picture
 
 RPN_SEED = 303
 
-GATE_SURE = 0.8
+GATE_SURE, GATE_SURE_TOKENS = 0.67, 2
 """Chosen by `demo.gate_study`; the gate waits to be asked for."""
 
 SETTINGS = DistillSettings(
@@ -48,5 +48,7 @@ def distill_rpn(model: Path, runs: Path, recipe: RpnRecipe) -> None:
     run.train()
     processes.close()
     rpn = load_rpn(runs / "rpn")
-    rpn.config = replace(rpn.config, gate_sure=GATE_SURE, gate_default=False)
+    rpn.config = replace(
+        rpn.config, gate_sure=GATE_SURE, gate_sure_tokens=GATE_SURE_TOKENS, gate_default=False
+    )
     save_rpn(rpn, model / "rpn")

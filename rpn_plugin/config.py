@@ -50,7 +50,9 @@ class RpnConfig:
     gate_area: float = 1.0
     """Nor are maps whose regions cover more than this share of the picture."""
     gate_sure: float = 1.0
-    """Nor are questions whose answer from the base view begins with a token more probable."""
+    """Nor are questions whose answer from the base view begins with tokens all more probable."""
+    gate_sure_tokens: int = 1
+    """How many of the answer's first tokens that looks at."""
     gate_need: float = 0.0
     """Nor are questions that need one with less than this probability, says the learned gate."""
     gate_default: bool = True
@@ -73,6 +75,8 @@ class RpnConfig:
         gate = (self.gate_peak, self.gate_area, self.gate_sure, self.gate_need)
         if not all(0 <= limit <= 1 for limit in gate):
             raise ValueError("gate_peak, gate_area, gate_sure and gate_need are from 0 to 1")
+        if self.gate_sure_tokens < 1:
+            raise ValueError(f"gate_sure_tokens must be at least 1, got {self.gate_sure_tokens}")
         if self.gate_layers < 0:
             raise ValueError(f"gate_layers must not be negative, got {self.gate_layers}")
         if self.gate_need and not self.gate_layers:

@@ -17,8 +17,8 @@ from rpn_plugin.roi import Region
 @dataclass(frozen=True)
 class Seen:
     """What pass 1 showed of one picture of `image_size` = (width, height): its regions, best first;
-    the probability of the first token that the model would answer from the base view; and the
-    learned gate's probability that a second look is needed. Either is None if not asked for.
+    the least probability of the first tokens that the model would answer from the base view; and
+    the learned gate's probability that a second look is needed. Either is None if not asked for.
     """
 
     regions: Sequence[Region]
@@ -30,14 +30,16 @@ class Seen:
 @dataclass(frozen=True)
 class Gate:
     """Open if the best region's score is at least `peak`; the regions' boxes, counted together,
-    cover at most the share `area` of the picture; the model is not surer of its first token than
-    `sure`; and the learned gate holds a second look to be needed with a probability of at least
-    `need`. With None for these two, nobody is asked. The default is open.
+    cover at most the share `area` of the picture; of the answer's first `sure_tokens` tokens one is
+    no more probable than `sure`; and the learned gate holds a second look to be needed with a
+    probability of at least `need`. With None for `sure` or `need`, nobody is asked. The default is
+    open.
     """
 
     peak: float = 0.0
     area: float = 1.0
     sure: float | None = None
+    sure_tokens: int = 1
     need: float | None = None
 
     def is_open(self, seen: Seen) -> bool:

@@ -1,8 +1,8 @@
-"""Pass 1: the chat with its base views, one token long, asking the engine for a RoI map.
+"""Pass 1: the chat with its base views, a token or a few long, asking the engine for a RoI map.
 
 It goes through vLLM's own chat handler (`OpenAIServingChat.create_chat_completion`), so that its
 prompt is, token for token, the beginning of pass 2's. What shapes the prompt is therefore left
-alone (template, tools, thinking); what would only cost time on a token nobody reads is taken off.
+alone (template, tools, thinking); what would only cost time on tokens nobody reads is taken off.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.entrypoints.openai.chat_completion.protocol import (
+    ChatCompletionRequest,
+    ChatCompletionResponseChoice,
+)
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from rpn_plugin.messages import RoiMap, RoiRequest, decode_result
 from server.schema import PassUsage
 
 # Fields of ChatCompletionRequest that concern the answer and not the prompt.
-_ONE_UNREAD_TOKEN: dict[str, Any] = {
+_UNREAD_ANSWER: dict[str, Any] = {
     "max_tokens": None,
-    "max_completion_tokens": 1,
     "min_tokens": 0,
     "temperature": 0.0,
     "seed": None,
@@ -58,16 +60,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What pass 1 is to find out; `sure`: also how sure the model is of its first token."""
+    """What pass 1 is to find out; `sure_tokens`: and how sure the model is of so many tokens."""
 
     roi: RoiRequest
-    sure: bool = False
+    sure_tokens: int = 0
 
 
 @dataclass(frozen=True)
 class FirstLook:
     """What pass 1 found out: the RoI map of one picture, what reading the prompt took, and if
-    wanted the probability of the token that the model would begin its answer with.
+    wanted the least probability of the tokens that the model would begin its answer with.
     """
 
     roi_map: RoiMap
@@ -97,16 +99,21 @@ async def first_look(
         prompt_tokens=answer.usage.prompt_tokens,
         cached_tokens=details.cached_tokens if details else None,
     )
-    sure = math.exp(answer.choices[0].logprobs.content[0].logprob) if wanted.sure else None
+    sure = _sureness(answer.choices[0]) if wanted.sure_tokens else None
     return FirstLook(decode_result(answer.kv_transfer_params), usage, sure)
+
+
+def _sureness(answer: ChatCompletionResponseChoice) -> float:
+    return math.exp(min(token.logprob for token in answer.logprobs.content))
 
 
 def _first_pass(
     request: ChatCompletionRequest, messages: list[Any], wanted: Wanted
 ) -> ChatCompletionRequest:
     changes = {
-        **_ONE_UNREAD_TOKEN,
-        "logprobs": wanted.sure,
+        **_UNREAD_ANSWER,
+        "max_completion_tokens": max(1, wanted.sure_tokens),
+        "logprobs": bool(wanted.sure_tokens),
         "messages": messages,
         "request_id": f"{request.request_id}-pass1",
         "kv_transfer_params": wanted.roi.to_params(),

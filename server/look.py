@@ -152,7 +152,7 @@ class Looker:
 def _wanted(settings: RoiSettings, pictures: int) -> Wanted:
     gate = settings.gate
     roi = RoiRequest(settings.image - pictures, gate=gate.need is not None)
-    return Wanted(roi, sure=gate.sure is not None)
+    return Wanted(roi, sure_tokens=gate.sure_tokens if gate.sure is not None else 0)
 
 
 async def _propose(

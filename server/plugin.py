@@ -160,5 +160,6 @@ def _gate_of(config: RpnConfig) -> Gate:
         config.gate_peak,
         config.gate_area,
         config.gate_sure if config.gate_sure < 1 else None,
+        config.gate_sure_tokens,
         config.gate_need if config.gate_need > 0 else None,
     )

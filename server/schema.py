@@ -28,6 +28,9 @@ from server.errors import BadRoi
 MAX_REGIONS = 8
 """Crops one chat may get; each costs up to `crop_tokens` prompt tokens."""
 
+MAX_SURE_TOKENS = 32
+"""Tokens pass 1 may answer to show how sure the model is; each takes a step of the engine."""
+
 Box = Annotated[list[FiniteFloat], Len(4, 4)]
 """[x0, y0, x1, y1], half-open, in pixels of the original picture turned upright."""
 
@@ -36,9 +39,10 @@ TokenBudget = Annotated[int, Field(ge=4)]
 
 class GateOptions(BaseModel):
     """What there must be for a second look (`rpn_plugin.gate.Gate`): the best region's score at
-    least `peak`, no more than the share `area` of the picture in regions, a first token of the base
-    view's answer that is no more probable than `sure`, and a probability of at least `need` that a
-    second look is needed, if the learned gate is to be asked.
+    least `peak`, no more than the share `area` of the picture in regions, among the first
+    `sure_tokens` tokens of the base view's answer (without it, as many as the RPN's own gate reads)
+    one that is no more probable than `sure`, and a probability of at least `need` that a second
+    look is needed, if the learned gate is to be asked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -46,6 +50,7 @@ class GateOptions(BaseModel):
     peak: Annotated[float, Field(ge=0, le=1)] = 0.0
     area: Annotated[float, Field(ge=0, le=1)] = 1.0
     sure: Annotated[float, Field(ge=0, le=1)] | None = None
+    sure_tokens: Annotated[int, Field(ge=1, le=MAX_SURE_TOKENS)] | None = None
     need: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -145,7 +150,8 @@ def _gate(asked: GateOptions | bool | None, defaults: RoiDefaults) -> Gate:
     if isinstance(asked, GateOptions):
         if asked.need is not None and not defaults.learned_gate:
             raise BadRoi("`roi.gate.need` is for a learned gate; this RPN has none", "gate.need")
-        return Gate(**asked.model_dump())
+        own = {"sure_tokens": defaults.gate.sure_tokens}
+        return Gate(**{**own, **asked.model_dump(exclude_none=True)})
     return defaults.gate if (defaults.gate_default if asked is None else asked) else ALWAYS_OPEN
 
 
@@ -185,9 +191,9 @@ class RoiReport(BaseModel):
     steps that took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1
     the RPN took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own
     `usage` is that of pass 2 alone.
-    `sure` and `need`, there only if the gate asked for them, are the probability of the first token
-    of the base view's answer, and the learned gate's that a second look is needed. `heatmap`, there
-    only when asked for and made, is the RoI map: [rows][cols] probabilities.
+    `sure` and `need`, there only if the gate asked for them, are the least probability of the first
+    tokens of the base view's answer, and the learned gate's that a second look is needed.
+    `heatmap`, there only when asked for and made, is the RoI map: [rows][cols] probabilities.
     """
 
     regions: list[RegionReport]

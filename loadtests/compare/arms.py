@@ -46,7 +46,7 @@ class Budgets:
     base: int
     crop: int
     more: tuple[int, ...]
-    gate: dict[str, float]
+    gate: dict[str, float] | bool
     forced: bool = False
     """The RPN has no trained weights: all of its map is the region, whatever is on it, and the gate
     is told which pages are legible."""

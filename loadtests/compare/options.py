@@ -40,7 +40,13 @@ def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str
     add("--base-tokens", type=int, default=64, help="of every arm's base view; default: 64")
     add("--crop-tokens", type=int, default=64, help="of the crop; default: 64")
     add("--more-tokens", type=int, nargs="*", default=[256, 1024], help="`plain` with these too")
-    add("--gate", type=json.loads, default={"sure": 0.73}, metavar="JSON", help="its `roi.gate`")
+    add(
+        "--gate",
+        type=json.loads,
+        default=True,
+        metavar="JSON",
+        help="its `roi.gate`; the RPN's own",
+    )
     add("--model", help="a folder or name; default: the shipped one")
     add("--model-shape", choices=list(SHAPES), help="no model: one of this size, without weights")
     add("--load-format", help="vLLM's; a shape without weights needs `dummy`")

@@ -8,6 +8,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 from PIL import Image
@@ -120,18 +121,47 @@ def test_a_shut_gate_leaves_the_base_views_answer(client: openai.OpenAI) -> None
     assert ask(client, part, QUESTION, roi=EVERYWHERE).roi["skipped"] is None
 
 
-def test_who_is_sure_of_the_first_token_does_not_look_again(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("tokens", [1, 2, 32])
+def test_who_is_sure_of_the_first_tokens_does_not_look_again(
+    client: openai.OpenAI, tokens: int
+) -> None:
     part = picture_part(noise(896, 896, seed=18))
     base = ask(client, part, QUESTION, roi=False, logprobs=True)
-    sure = math.exp(base.choices[0].logprobs.content[0].logprob)
-    shut = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {"sure": 0.0}})
+    said = base.choices[0].logprobs.content[:tokens]
+    sure = math.exp(min(token.logprob for token in said))
+    gate = {"sure": 0.0, "sure_tokens": tokens}
+    shut = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": gate})
     assert shut.roi["skipped"] == "gate"
     assert shut.roi["sure"] == pytest.approx(sure, abs=0.05)
     assert shut.choices[0].message.content == base.choices[0].message.content
     assert shut.choices[0].logprobs is None
-    wide = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {"sure": 1.0}})
+    wide = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": {**gate, "sure": 1.0}})
     assert wide.roi["skipped"] is None
     assert wide.roi["sure"] == shut.roi["sure"]
+
+
+def test_the_map_does_not_know_how_long_pass_1_went_on(client: openai.OpenAI) -> None:
+    part = picture_part(noise(896, 896, seed=21))
+    seen = {**EVERYWHERE, "heatmap": True}
+    short = ask(client, part, QUESTION, roi=seen).roi
+    long = ask(client, part, QUESTION, roi={**seen, "gate": {"sure": 1.0, "sure_tokens": 32}}).roi
+    assert np.allclose(short["heatmap"], long["heatmap"], atol=1e-3)
+    assert short["regions"] == long["regions"]
+
+
+def test_pass_1_goes_on_no_longer_than_the_context(client: openai.OpenAI) -> None:
+    """That it would answer a few tokens refuses no chat whose prompt leaves room for one."""
+    part = picture_part(noise(896, 896, seed=22))
+    gate = {**EVERYWHERE, "gate": {"sure": 0.0, "sure_tokens": 32}}
+
+    def read(question: str) -> int:
+        tokens: int = ask(client, part, question, roi=gate).usage.prompt_tokens
+        return tokens
+
+    a_word = (read(QUESTION + " the" * 10) - read(QUESTION)) // 10
+    room = (client.models.list().data[0].model_extra or {})["max_model_len"]
+    words = (room - 1 - read(QUESTION)) // a_word
+    assert room - 32 < read(QUESTION + " the" * words) < room
 
 
 def test_the_rpns_own_gate_waits_to_be_asked(client: openai.OpenAI) -> None:

@@ -64,6 +64,8 @@ def test_every_field_of_an_object_is_read() -> None:
         ({"gate": "on"}, "roi.gate"),
         ({"gate": {"need": -0.1}}, "roi.gate.need"),
         ({"gate": {"sure": 1.1}}, "roi.gate.sure"),
+        ({"gate": {"sure_tokens": 0}}, "roi.gate.sure_tokens"),
+        ({"gate": {"sure_tokens": 33}}, "roi.gate.sure_tokens"),
         ({"gate": {"peak": 2}}, "roi.gate.peak"),
         ({"gate": {"peek": 0.5}}, "roi.gate.peek"),
         ({"threshold": 1.5}, "roi.threshold"),
@@ -157,7 +159,7 @@ def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
     assert with_map.model_dump(mode="json")["heatmap"] == [[0.25]]
 
 
-OWN = Gate(peak=0.6, area=0.5, sure=0.8, need=0.3)
+OWN = Gate(peak=0.6, area=0.5, sure=0.8, sure_tokens=3, need=0.3)
 GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
 
 
@@ -167,8 +169,9 @@ GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
         (None, OWN),
         (True, OWN),
         (False, ALWAYS_OPEN),
-        (GateOptions(peak=0.1), Gate(0.1, 1.0, None, None)),
-        (GateOptions(sure=1.0, need=0.0), Gate(0.0, 1.0, 1.0, 0.0)),
+        (GateOptions(peak=0.1), Gate(peak=0.1, sure_tokens=3)),
+        (GateOptions(sure=1.0, need=0.0), Gate(sure=1.0, sure_tokens=3, need=0.0)),
+        (GateOptions(sure=0.5, sure_tokens=2), Gate(sure=0.5, sure_tokens=2)),
     ],
 )
 def test_the_gate_is_the_rpns_unless_the_request_has_its_own(
