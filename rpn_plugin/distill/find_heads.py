@@ -1,12 +1,16 @@
 """Finds the attention heads worth learning from, without boxes and without their numbers.
 
-A head that grounds the answer looks at what is asked for, wherever it is and however one asks. So
-each question is put four ways: as it is; reworded; about the mirrored picture; and in its place
-another question of the data. A head is believed if its map stays when the wording changes, moves
-with the picture when that is mirrored, and changes when something else is asked. A head that
-looks at the same places always (a sink) fails the last test, one that is noise the first two, and
-one that counts tokens the second. The same tells which rows of attention to read: some models look
-while they answer, some while they read the end of the question.
+Heads that ground the answer look at what is asked for, wherever it is and however one asks. So each
+question is put four ways: as it is; reworded; about the mirrored picture; and in its place another
+question of the data. Heads are believed if their map stays when the wording changes, moves with the
+picture when that is mirrored, and changes when something else is asked. One that looks at the same
+places always (a sink) fails the last test, one that is noise the first two, and one that counts
+tokens the second. The same tells which rows of attention to read: some models look while they
+answer, some while they read the end of the question.
+
+Labels are made from the mean map of several heads, so it is this mean that is judged: heads that
+are each mistaken now and then are right together. They are added one by one, each time the one
+that helps the others most.
 """
 
 from __future__ import annotations
@@ -27,60 +31,99 @@ from rpn_plugin.distill.read_attention import answers_of
 from rpn_plugin.distill.samples import Rejected, Sample
 from rpn_plugin.distill.settings import DistillSettings
 
-GOOD_ENOUGH = 0.7
-"""Heads that score this share of the best one's score are learnt from, up to `head_count`."""
+LEAST_GAIN = 0.01
+"""One more head must raise the score of the mean map by so much."""
+
+_SCALE = 1024.0
+"""Maps are kept in half precision, and a cell's share of attention may be less than that has."""
 
 _REWORDED = "Look at the picture. {}"
 
 
 @dataclass(frozen=True)
-class HeadScores:
-    """Each [layers, heads], means over questions of cosines between maps. `reworded`, `mirrored`:
-    likeness of a map and the one of the same question put that way; `other`: and the one of
-    another question."""
+class HeadMaps:
+    """Every head's map of the same questions, put in four ways: each float16 [questions, layers,
+    heads, cells], `mirrored` turned back."""
 
+    plain: Tensor
     reworded: Tensor
     mirrored: Tensor
     other: Tensor
 
+    def alone(self) -> Tensor:
+        """Every head's own score [layers, heads]: how much more its map follows the question than
+        it repeats itself."""
+        return self._with([]).view(self.plain.shape[1:3])
+
+    def best(self, most: int) -> list[tuple[tuple[int, int], float]]:
+        """At most `most` heads as (layer, head), in the order in which they were added, each with
+        the score of the mean map from then on."""
+        chosen: list[int] = []
+        found: list[tuple[tuple[int, int], float]] = []
+        while len(chosen) < min(most, self.plain[0, ..., 0].numel()):
+            scores = self._with(chosen)
+            scores[chosen] = -torch.inf
+            place = int(scores.argmax())
+            score = float(scores[place])
+            if found and score < found[-1][1] + LEAST_GAIN:
+                break
+            chosen.append(place)
+            found.append((divmod(place, self.plain.shape[2]), score))
+        return found
+
+    def _with(self, chosen: Sequence[int]) -> Tensor:
+        """The score of the mean map of the `chosen` heads and each head of all in turn, flat."""
+        total = torch.zeros(self.plain[0, ..., 0].numel())
+        for maps in zip(self.plain, self.reworded, self.mirrored, self.other, strict=True):
+            heads = [m.float().flatten(0, 1) for m in maps]
+            plain, reworded, mirrored, other = (m + m[list(chosen)].sum(0) for m in heads)
+            stays = (_likeness(plain, reworded) + _likeness(plain, mirrored)) / 2
+            total += stays - _likeness(plain, other)
+        return total / len(self.plain)
+
+
+@dataclass(frozen=True)
+class FoundHeads:
+    """What is learnt from: `heads` of attention in `rows`. `added` is HeadMaps.best of these rows,
+    `scores` the score of the best mean map by rows, `alone` HeadMaps.alone."""
+
+    rows: str
+    added: tuple[tuple[tuple[int, int], float], ...]
+    scores: dict[str, float]
+    alone: Tensor
+
     @property
-    def score(self) -> Tensor:
-        """How much more a map follows the question than it repeats itself."""
-        return (self.reworded + self.mirrored) / 2 - self.other
-
-    def ranked(self) -> list[tuple[int, int]]:
-        """All heads as (layer, head), the best first."""
-        width = self.score.shape[1]
-        places = self.score.flatten().argsort(descending=True, stable=True).tolist()
-        return [divmod(place, width) for place in places]
-
-    def best(self, most: int) -> Heads:
-        """The heads to learn from."""
-        ranked = self.ranked()
-        enough = GOOD_ENOUGH * self.score[ranked[0]]
-        return grouped([h for h in ranked[:most] if h == ranked[0] or self.score[h] >= enough])
-
-    def follows(self, most: int) -> float:
-        """The mean score of the best `most` heads."""
-        return float(self.score.flatten().topk(min(most, self.score.numel())).values.mean())
+    def heads(self) -> Heads:
+        """The heads by layer."""
+        return grouped([head for head, _ in self.added])
 
 
 ROWS = ("prefill", "decode")
 """Rows of attention that `queries: auto` chooses from."""
 
 
-def score_heads(
+def find_heads(
     base: BaseModel, samples: Sequence[Sample], settings: DistillSettings, log: Log
-) -> dict[str, HeadScores]:
-    """Scores of all heads for each kind of rows that the settings leave open, on the first
+) -> FoundHeads:
+    """The heads to learn from, and the rows if the settings leave them open, judged by the first
     `settings.calibration` of a shuffled order of samples."""
+    maps = _read_maps(base, samples, settings, log)
+    added = {rows: found.best(settings.head_count) for rows, found in maps.items()}
+    scores = {rows: heads[-1][1] for rows, heads in added.items()}
+    rows = max(scores, key=lambda kind: scores[kind])
+    return FoundHeads(rows, tuple(added[rows]), scores, maps[rows].alone())
+
+
+def _read_maps(
+    base: BaseModel, samples: Sequence[Sample], settings: DistillSettings, log: Log
+) -> dict[str, HeadMaps]:
     rows = (settings.queries,) if settings.queries != "auto" else ROWS
     if settings.response == "none":
         rows = ("prefill",)
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(settings.seed))
     chosen = order[: settings.calibration].tolist()
     others = _other_questions(samples, chosen)
-    views: list[tuple[Callable[[int], str], Callable[[Image.Image], Image.Image]]] = [
+    ways: list[tuple[Callable[[int], str], Callable[[Image.Image], Image.Image]]] = [
         (lambda n: samples[n].question, _same),
         (lambda n: _REWORDED.format(samples[n].question), _same),
         (lambda n: samples[n].question, ImageOps.mirror),
@@ -89,24 +132,23 @@ def score_heads(
     batches = chunks(chosen, settings.label_batch)
     streams = [
         chats_of(base, samples, batches, 1, list[Rejected](), question, change)
-        for question, change in views
+        for question, change in ways
     ]
     bar = log.bar("looking for heads", len(chosen))
-    sums = {queries: torch.zeros(3, len(base.layers), base.heads) for queries in rows}
+    read: dict[str, list[list[Tensor]]] = {queries: [[] for _ in ways] for queries in rows}
     for asked in zip(*streams, strict=True):
         answers = [answers_of(base, chats, samples, settings) for chats in asked]
-        for queries, total in sums.items():
-            plain, reworded, mirrored, other = (
+        for queries, by_way in read.items():
+            maps = [
                 _maps(base, chats, answer, queries)
                 for chats, answer in zip(asked, answers, strict=True)
-            )
-            mirrored = _mirrored_back(mirrored, asked[2].prompts.grids)
-            total += torch.stack([_likeness(plain, m) for m in (reworded, mirrored, other)])
+            ]
+            maps[2] = _mirrored_back(maps[2], asked[2].prompts.grids)
+            for kept, batch in zip(by_way, maps, strict=True):
+                kept.extend((batch * _SCALE).half().cpu())
         bar.update(len(asked[0].numbers))
     bar.close()
-    return {
-        queries: HeadScores(*(total / len(chosen)).unbind(0)) for queries, total in sums.items()
-    }
+    return {queries: HeadMaps(*map(_stacked, by_way)) for queries, by_way in read.items()}
 
 
 def _same(picture: Image.Image) -> Image.Image:
@@ -132,9 +174,15 @@ def _maps(base: BaseModel, chats: Chats, answers: Sequence[Sequence[int]], queri
     return torch.stack([maps[layer] for layer in sorted(maps)], 1)
 
 
+def _stacked(maps: Sequence[Tensor]) -> Tensor:
+    """[questions, layers, heads, most cells] from maps [layers, heads, cells] of any cells."""
+    most = max(m.shape[-1] for m in maps)
+    return torch.stack([F.pad(m, (0, most - m.shape[-1])) for m in maps])
+
+
 def _likeness(first: Tensor, second: Tensor) -> Tensor:
-    """Cosines between maps, summed over chats, [layers, heads]."""
-    return F.cosine_similarity(first, second, dim=-1).sum(0)
+    """Cosines between maps [heads, cells]."""
+    return F.cosine_similarity(first, second, dim=-1)
 
 
 def _mirrored_back(maps: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:

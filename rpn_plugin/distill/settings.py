@@ -69,7 +69,7 @@ class DistillSettings(BaseModel):
         "the layers), or layers and heads as 16:1,7,17;19:17,20 (16:* for all of layer 16)",
     )
     sink_heads: str = Field(default="", description="heads that show attention sinks, as 9:4,22")
-    head_count: int = Field(default=4, ge=1, description="most heads that auto chooses")
+    head_count: int = Field(default=8, ge=1, description="most heads that auto chooses")
     calibration: int = Field(default=128, ge=8, description="questions that auto looks at")
     response: Literal["generate", "answer", "none"] = Field(
         default="generate",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rpn_plugin.distill.base_model import BaseModel
-from rpn_plugin.distill.find_heads import HeadScores, score_heads
+from rpn_plugin.distill.find_heads import FoundHeads, find_heads
 from rpn_plugin.distill.heads import Source, middle_heads, parse_heads, show_heads
 from rpn_plugin.distill.processes import Processes
 from rpn_plugin.distill.progress import Log
@@ -35,8 +35,8 @@ def choose_source(
     sinking = parse_heads(settings.sink_heads, layers, heads)
     if settings.heads == "auto":
         if processes.first and _read(path).get("found_with") != made_with:
-            scores = score_heads(base, samples, settings, log)
-            write_json(path, {"found_with": made_with, **_found(scores, settings.head_count)})
+            found_now = find_heads(base, samples, settings, log)
+            write_json(path, {"found_with": made_with, **_record(found_now)})
         processes.wait()
         found = _read(path)
         grounding = parse_heads(found["grounding"], layers, heads)
@@ -67,17 +67,16 @@ def describe(source: Source) -> str:
     return f"{show_heads(source.grounding)} in {source.queries} rows"
 
 
-def _found(scores: Mapping[str, HeadScores], most: int) -> dict[str, Any]:
-    queries = max(scores, key=lambda rows: scores[rows].follows(most))
-    best = scores[queries]
+def _record(found: FoundHeads) -> dict[str, Any]:
     return {
-        "grounding": show_heads(best.best(most)),
-        "queries": queries,
-        "follows": {rows: round(found.follows(most), 4) for rows, found in scores.items()},
-        "ranked": [
-            {"layer": layer, "head": head, "score": round(float(best.score[layer, head]), 4)}
-            for layer, head in best.ranked()
+        "grounding": show_heads(found.heads),
+        "queries": found.rows,
+        "scores": {rows: round(score, 4) for rows, score in found.scores.items()},
+        "added": [
+            {"layer": layer, "head": head, "score": round(score, 4)}
+            for (layer, head), score in found.added
         ],
+        "alone": [[round(score, 4) for score in layer] for layer in found.alone.tolist()],
     }
 
 
