@@ -4,7 +4,7 @@ Every head's attention and the states before the RPN are computed once and kept;
 labels of its own from them and trains an RPN of its own. True boxes are used for measuring, and by
 the arms that are called oracles.
 
-- heads: found without boxes, all of the middle layers, every single layer (the best of them is an
+- heads: found without boxes, as a set or each for itself, all of the middle layers, every single layer (the best of them is an
   oracle's choice), the three best heads by an oracle;
 - labels: the published ones and each departure from them.
 """
@@ -101,10 +101,20 @@ class Ground:
     def found(self) -> tuple[Heads, str]:
         """Heads and rows that `--heads auto` chooses."""
         source = choose_source(
-            self.base, self.samples, SETTINGS, self.made_with, self.folder / "heads.json",
-            self._alone, self.log,
+            self.base, self.samples, SETTINGS, self.made_with, self._record, self._alone, self.log,
         )  # fmt: skip
         return source.grounding, source.queries
+
+    def best_alone(self, count: int) -> Heads:
+        """The heads that score best each by itself, without boxes."""
+        _ = self.found  # writes the record
+        alone = torch.tensor(json.loads(self._record.read_text())["alone"])
+        best = alone.flatten().argsort(descending=True, stable=True)[:count].tolist()
+        return grouped([divmod(place, self.heads) for place in best])
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / "heads.json"
 
     @cached_property
     def maps(self) -> dict[str, list[Tensor]]:
@@ -234,10 +244,12 @@ def on_thing(
 
 
 def head_arms(ground: Ground) -> Iterator[Arm]:
-    """Automatic, middle, an oracle's three heads, and every layer, three seeds each."""
+    """Automatic, as a set and each head for itself, middle, an oracle's three heads, and every
+    layer, three seeds each."""
     heads, rows = ground.found
     chosen = {
         "automatic": heads,
+        "4 best alone": ground.best_alone(4),
         "oracle, 3 heads": ground.best_heads(rows, 3),
         "middle third": middle_heads(ground.layers, ground.heads),
         **{f"layer {n}": {n: tuple(range(ground.heads))} for n in range(ground.layers)},
