@@ -4,8 +4,8 @@ Every head's attention and the states before the RPN are computed once and kept;
 labels of its own from them and trains an RPN of its own. True boxes are used for measuring, and by
 the arms that are called oracles.
 
-- heads: found without boxes, as a set or each for itself, all of the middle layers, every single layer (the best of them is an
-  oracle's choice), the three best heads by an oracle;
+- heads: found without boxes, as a set or each for itself, all of the middle layers, every single
+  layer (the best of them is an oracle's choice), the three best heads by an oracle;
 - labels: the published ones and each departure from them.
 """
 
