@@ -8,6 +8,7 @@ status was not 0. In --out: rollout.png, the servers' and nginx's logs.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from demo.endpoint import Server, free_port
 from loadtests.askers import Asked, Askers, asking
 from loadtests.nginx import running_nginx
 
+NAMES = ("one", "two")
+_BIND = "VLLM_CPU_OMP_THREADS_BIND"
 _UNDISTURBED = 10.0
 """Seconds of load before the first restart, between two, and after the last."""
 
@@ -40,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     replicas = {
-        name: Server(options.out / f"{name}.log", *options.serve) for name in ("one", "two")
+        name: Server(options.out / f"{name}.log", *options.serve, **_cores_of(number))
+        for number, name in enumerate(NAMES)
     }
     try:
         for replica in replicas.values():  # one by one: loading takes every core there is
@@ -60,6 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             replica.stop()
     _draw(askers.asked, restarts, options.out / "rollout.png")
     return _report(askers.asked, restarts)
+
+
+def _cores_of(replica: int) -> dict[str, str]:
+    """Cores that the others have not, as in a cluster: vLLM on a CPU would pin them all to the same
+    ones, where a busy replica hardly lets another one start.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    mine = cores[replica :: len(NAMES)] or cores
+    return {_BIND: os.environ.get(_BIND) or ",".join(map(str, mine))}
 
 
 def _restart(name: str, replica: Server, askers: Askers) -> Restart:

@@ -13,7 +13,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from loadtests.compare.goals import goal_table, goals, reached
 from loadtests.compare.measuring import Measuring
 from loadtests.compare.options import parse
 from loadtests.compare.picture import draw
+from loadtests.compare.profile import AT_ONCE, profile_table, profiles
 from loadtests.compare.report import report
 from loadtests.compare.servers import running
 from loadtests.compare.shapes import SHAPES, write_model
@@ -42,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     at_once, rounds = ([QUICK], 1) if options.quick else (options.at_once, options.rounds)
     cells = list(plan(options.settings, at_once, rounds, list(arms)))
     missing = [cell for cell in cells if cell not in results]
+    if options.profile:
+        _profile(options, flags, arms)
+        return 0
     if missing and options.minutes:
         _measure(options, flags, arms, missing, results)
     _report(options, arms, results)
@@ -70,16 +75,9 @@ def _measure(
     cells: Sequence[Cell],
     results: Results,
 ) -> None:
-    model = options.model
-    if options.model_shape:
-        model = str(write_model(SHAPES[options.model_shape], options.out / "model"))
-    given = {"stock": options.stock, "sdrpn": options.url}
-    urls = {name: url.rstrip("/") for name, url in given.items() if url}
-    with running(options.out, model, flags, urls) as servers:
+    with _measuring(options, flags, arms) as measuring:
         longest = max(options.base_tokens, *options.more_tokens) + SETTINGS[-1].tokens
-        print(capacity_table(servers.logs, longest), flush=True)
-        measuring = Measuring(servers, arms, options.share)
-        measuring.warm_up()
+        print(capacity_table(measuring.servers.logs, longest), flush=True)
         until = time.monotonic() + 60 * options.minutes
         for done, cell in enumerate(cells):
             if time.monotonic() > until:
@@ -93,6 +91,31 @@ def _measure(
                 f"{sum(measured.right)}/{len(measured.right)} right",
                 flush=True,
             )
+
+
+def _profile(options: argparse.Namespace, flags: Sequence[str], arms: Mapping[str, Arm]) -> None:
+    with _measuring(options, flags, arms) as measuring:
+        for setting in options.settings:
+            found = list(profiles(measuring, setting, list(arms), options.out / "profile"))
+            shown = f"{setting}, {AT_ONCE} at once\n{profile_table(found)}\n"
+            print(shown)
+            (options.out / f"profile-{setting}.txt").write_text(shown)
+
+
+@contextmanager
+def _measuring(
+    options: argparse.Namespace, flags: Sequence[str], arms: Mapping[str, Arm]
+) -> Iterator[Measuring]:
+    """Both servers, warm."""
+    model = options.model
+    if options.model_shape:
+        model = str(write_model(SHAPES[options.model_shape], options.out / "model"))
+    given = {"stock": options.stock, "sdrpn": options.url}
+    urls = {name: url.rstrip("/") for name, url in given.items() if url}
+    with running(options.out, model, flags, urls) as servers:
+        measuring = Measuring(servers, arms, options.share)
+        measuring.warm_up()
+        yield measuring
 
 
 def _report(options: argparse.Namespace, arms: Mapping[str, Arm], results: Results) -> None:

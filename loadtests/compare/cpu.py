@@ -36,6 +36,14 @@ class Processes:
             spent[kind] = spent.get(kind, 0.0) + times.user + times.system
         return spent
 
+    def pids(self) -> list[tuple[str, int]]:
+        """Which process is which; helpers of Python's that only wait are left out."""
+        return [
+            (_kind(one.name()), one.pid)
+            for one in self._all
+            if one == self._all[0] or _kind(one.name()) != API
+        ]
+
 
 def _kind(name: str) -> str:
     if "Core" in name:

@@ -35,18 +35,19 @@ class Measuring:
         for name in self.arms:
             self.measure(Cell(SETTINGS[0].name, 2, 0, name))
 
-    def measure(self, cell: Cell) -> Measured:
-        """One cell. All arms of a round get the same pages, of which other rounds get none."""
+    def measure(self, cell: Cell, count: int | None = None) -> Measured:
+        """One cell, of `count` chats or as many as are usual. All arms of a round get the same
+        pages, of which other rounds get none."""
         setting, arm = _SETTINGS[cell.setting], self.arms[cell.arm]
         usual = setting.requests.get(cell.at_once, 2 * cell.at_once)
-        count = round(self.share * arm.share * usual)
-        asked = self._pages_of(cell.round, max(cell.at_once, count))
+        count = count or max(cell.at_once, round(self.share * arm.share * usual))
+        asked = self._pages_of(cell.round, count)
         bodies = [
             chat(page, arm, self.servers.model, setting.tokens, setting.exactly, mark)
             for page, mark in zip(asked, self._marks, strict=False)
         ]
         self._wake(arm.server)
-        processes = self._processes(arm.server)
+        processes = self.processes(arm.name)
         before = processes.spent()
         seconds, answers = ask(self.servers.urls[arm.server], bodies, cell.at_once)
         cpu = between(before, processes.spent())
@@ -61,7 +62,9 @@ class Measuring:
         for _ in range(2):
             ask(self.servers.urls[server], [greeting(self.servers.model)], at_once=1)
 
-    def _processes(self, server: str) -> Processes:
+    def processes(self, arm: str) -> Processes:
+        """Those of the server that this arm asks."""
+        server = self.arms[arm].server
         if server not in self._running:
             self._running[server] = Processes(self.servers.urls[server])
         return self._running[server]
