@@ -23,10 +23,6 @@ from rpn_plugin.roi import Region, regions_from_map
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
-KEPT = 0.95
-"""The threshold is the highest whose regions keep this share of the labels' foreground: a region
-too large costs sharpness, one too small costs the answer."""
-
 COVERED = 0.8
 """A region covers a box if it holds this share of it."""
 
@@ -59,13 +55,9 @@ class Measured:
         return min(self.thresholds, key=lambda row: abs(row.threshold - threshold))
 
     def best(self) -> AtThreshold | None:
-        """The row of the highest threshold that keeps KEPT, or that keeps most if none does."""
-        if not self.thresholds:
-            return None
-        enough = [row for row in self.thresholds if row.kept >= KEPT]
-        if enough:
-            return max(enough, key=lambda row: row.threshold)
-        return max(self.thresholds, key=lambda row: row.kept)
+        """The row that keeps most foreground in and most of the picture out: a region too small
+        costs the answer, one too large is no sharper than the base view."""
+        return max(self.thresholds, key=lambda row: row.kept * (1 - row.area), default=None)
 
 
 def roi_maps(
