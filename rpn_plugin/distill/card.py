@@ -84,15 +84,16 @@ def _measures(measured: Measured, served: float) -> str:
         "",
         f"loss {measured.loss:.4f}, {measured.right:.1%} of labelled cells right.",
         "",
-        "| threshold | foreground kept | region's share of the picture | has a region |"
-        + (" covers 80 % of the true box |" if boxes else ""),
-        "|---|---|---|---|" + ("---|" if boxes else ""),
+        "| threshold | foreground kept | 80 % of it kept | region's share of the picture "
+        "| has a region |" + (" covers 80 % of the true box |" if boxes else ""),
+        "|---|---|---|---|---|" + ("---|" if boxes else ""),
     ]
     for row in measured.thresholds:
         mark = " (served)" if abs(row.threshold - served) < 1e-9 else ""
         cells = [
             f"{row.threshold:g}{mark}",
             f"{row.kept:.1%}",
+            f"{row.held:.1%}",
             f"{row.area:.1%}",
             f"{row.found:.1%}",
         ]

@@ -24,17 +24,19 @@ from rpn_plugin.roi import Region, regions_from_map
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 COVERED = 0.8
-"""A region covers a box if it holds this share of it."""
+"""A region covers a box, or what is labelled, if it holds this share of it."""
 
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """Means over questions. `kept`: the share of labelled foreground cells inside the region.
-    `area`: the region's share of the picture. `found`: questions that have a region. `covered`:
-    questions whose region covers the true box, None where the data has no boxes."""
+    """Means over questions. `kept`: the share of labelled foreground cells inside the region, and
+    `held`: of questions where that is COVERED or more. `area`: the region's share of the picture.
+    `found`: questions that have a region. `covered`: questions whose region covers the true box,
+    None where the data has no boxes."""
 
     threshold: float
     kept: float
+    held: float
     area: float
     found: float
     covered: float | None
@@ -55,9 +57,9 @@ class Measured:
         return min(self.thresholds, key=lambda row: abs(row.threshold - threshold))
 
     def best(self) -> AtThreshold | None:
-        """The row that keeps most foreground in and most of the picture out: a region too small
+        """The row that holds most labels and leaves most of the picture out: a region too small
         costs the answer, one too large is no sharper than the base view."""
-        return max(self.thresholds, key=lambda row: row.kept * (1 - row.area), default=None)
+        return max(self.thresholds, key=lambda row: row.held * (1 - row.area), default=None)
 
 
 def roi_maps(
@@ -114,6 +116,7 @@ def _at(
     return AtThreshold(
         threshold,
         kept=float(np.mean(kept)) if kept else 1.0,
+        held=float(np.mean([share >= COVERED for share in kept])) if kept else 1.0,
         area=float(np.mean(area)),
         found=float(np.mean([a > 0 for a in area])),
         covered=float(np.mean(covered)) if covered else None,
