@@ -17,6 +17,7 @@ IDEAS = {
     "crop-budget": "as many crop tokens as the region needs",
     "repeated": "no pass 1 for a question that was just asked",
     "fewer-bits": "tapped states in eight bits",
+    "scaled-views": "base views box-averaged first, or scaled by torch",
 }
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
