@@ -14,7 +14,7 @@ from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
-from rpn_plugin.engine import llava_layout
+from rpn_plugin.engine import between_passes, llava_layout
 from rpn_plugin.engine_args import CONNECTOR, RPN_MEMORY_MIB, SETTINGS
 
 
@@ -44,7 +44,7 @@ class StartCheck(VerifyAndUpdateConfig):
 
     @staticmethod
     def verify_and_update_config(vllm_config: VllmConfig) -> None:
-        """Raises CompatibilityError or CheckpointError."""
+        """Raises CompatibilityError or CheckpointError; makes room for views between passes."""
         hf_config = vllm_config.model_config.hf_config
         rpn = load_rpn_config(rpn_folder(hf_config))
         check_rpn_fits(rpn, hf_config.to_dict())
@@ -56,6 +56,8 @@ class StartCheck(VerifyAndUpdateConfig):
             )
         if vllm_config.parallel_config.pipeline_parallel_size > 1:
             raise CompatibilityError("pipeline parallelism is not supported by the tap")
+
+        between_passes.make_room(vllm_config)
 
         # The layer is compiled into the model; vLLM keys its compile cache by this configuration,
         # which would not change if another RPN were put into the same folder.
