@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sysconfig
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,9 @@ from loadtests.compare.measuring import Measuring
 
 RATE = 100
 """Samples a second."""
+
+PY_SPY = str(Path(sysconfig.get_path("scripts")) / "py-spy")
+"""It comes with vLLM."""
 
 AT_ONCE, REQUESTS = 4, 32
 _ATTACHED_WITHIN = 2.0
@@ -112,7 +116,7 @@ def _watched(processes: Processes, folder: Path, arm: str) -> Iterator[Sequence[
     stacks, spies = [], []
     for process, pid in processes.pids():
         path = folder / f"{arm}-{process}-{pid}.txt"
-        command = ["py-spy", "record", "--pid", str(pid), "--rate", str(RATE), "--format", "raw"]
+        command = [PY_SPY, "record", "--pid", str(pid), "--rate", str(RATE), "--format", "raw"]
         spies.append(
             subprocess.Popen(
                 [*command, "--full-filenames", "--output", str(path)],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.compare.__main__ import main
-from loadtests.compare.profile import Profile, attribute, profile_table
+from loadtests.compare.profile import PY_SPY, Profile, attribute, profile_table
 from tests.conftest import Endpoint
 
 STACKS = """\
@@ -37,7 +37,7 @@ def test_the_table_leaves_out_what_takes_no_time() -> None:
 
 
 def test_a_running_server_is_looked_at(endpoint: Endpoint, tmp_path: Path) -> None:
-    look = ["py-spy", "dump", "--pid", str(endpoint.process.pid)]
+    look = [PY_SPY, "dump", "--pid", str(endpoint.process.pid)]
     spied = subprocess.run(look, capture_output=True, text=True, check=False)
     if "ermission" in spied.stderr:
         pytest.skip(f"py-spy may not look at processes here: {spied.stderr.strip()[:200]}")
