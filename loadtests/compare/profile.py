@@ -43,12 +43,18 @@ PLACES: Mapping[str, str] = {
     "steps: inputs and bookkeeping": r"worker/(gpu|cpu)_model_runner|worker/.*worker\.py",
     "waiting for the worker, spinning": r"shm_broadcast|sched_yield",
     "scheduler": r"v1/core/|v1/engine/core",
-    "decoding pictures": r"PIL/|multimodal/media|multimodal/image",
+    "decoding pictures": r"PIL/\w+(File|Plugin)\.py|multimodal/media|multimodal/image",
     "processing pictures": r"image_processing|vllm/multimodal|processing_utils",
     "tokens and chat templates": r"tokenizer|jinja2|chat_utils|renderers/",
     "messages between processes": r"serial_utils|msgspec|zmq",
     "HTTP": r"uvicorn|starlette|fastapi|asyncio|uvloop",
 }
+
+
+WAITING = re.compile(
+    r"/(threading|selectors|queue)\.py|multiprocessing/connection|futures/thread\.py|zmq/sugar/poll"
+)
+"""Innermost frames of threads that wait, though py-spy may take them for running."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def profiles(
     folder.mkdir(parents=True, exist_ok=True)
     for arm in arms:
         cell = Cell(setting, AT_ONCE, 0, arm)
-        with _watched(measuring.processes(arm), folder, arm) as stacks:
+        with _watched(measuring.processes(arm), folder, f"{setting}-{arm}") as stacks:
             measuring.measure(cell, REQUESTS)
         spent: defaultdict[tuple[str, str], float] = defaultdict(float)
         for process, path in stacks:
@@ -83,7 +89,8 @@ def attribute(stacks: str) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
-        counted[_place(frames.split(";"))] += int(count)
+        if not WAITING.search(frames.rpartition(";")[2]):
+            counted[_place(frames.split(";"))] += int(count)
     return dict(counted)
 
 
@@ -111,11 +118,11 @@ def _place(frames: Sequence[str]) -> str:
 
 
 @contextmanager
-def _watched(processes: Processes, folder: Path, arm: str) -> Iterator[Sequence[tuple[str, Path]]]:
+def _watched(processes: Processes, folder: Path, name: str) -> Iterator[Sequence[tuple[str, Path]]]:
     """Looks on during the block; afterwards there are raw stacks of each process."""
     stacks, spies = [], []
     for process, pid in processes.pids():
-        path = folder / f"{arm}-{process}-{pid}.txt"
+        path = folder / f"{name}-{process}-{pid}.txt"
         command = [PY_SPY, "record", "--pid", str(pid), "--rate", str(RATE), "--format", "raw"]
         spies.append(
             subprocess.Popen(

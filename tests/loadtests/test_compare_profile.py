@@ -16,6 +16,7 @@ main (run.py:1);execute_model (vllm/v1/worker/gpu_model_runner.py:9);forward (vl
 main (run.py:1);execute_model (vllm/v1/worker/gpu_model_runner.py:9) 2
 main (run.py:1);get_finished (rpn_plugin/engine/connector.py:3);propose (rpn_plugin/engine/rpn_batch.py:8);linear (torch/nn/functional.py:1) 4
 main (run.py:1) 1
+main (run.py:1);wait (/lib/python3.11/threading.py:331) 90
 """  # noqa: E501 - as py-spy writes them
 
 
