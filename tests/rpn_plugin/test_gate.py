@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.gate import Gate, Seen
 from rpn_plugin.roi import Region
+from server.launch import SHIPPED_MODEL
 
 SMALL = Region(box=(0, 0, 100, 100), cells=(0, 0, 1, 1), score=0.8)
 WIDE = Region(box=(0, 0, 1000, 500), cells=(0, 0, 10, 5), score=0.4)
@@ -58,3 +62,19 @@ def test_every_condition_must_hold() -> None:
 def test_what_was_not_asked_for_is_not_guessed(gate: Gate) -> None:
     with pytest.raises(ValueError, match="not asked for"):
         gate.is_open(seen(SMALL))
+
+
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        ({"gate_sure": 1.1}, "from 0 to 1"),
+        ({"gate_sure_tokens": 0}, "at least 1"),
+        ({"gate_need": 0.5}, "gate_layers is 0"),
+    ],
+)
+def test_a_gate_that_cannot_be_is_refused_with_its_rpn(
+    limits: dict[str, float], complaint: str
+) -> None:
+    shipped = load_rpn_config(SHIPPED_MODEL / "rpn")
+    with pytest.raises(ValueError, match=complaint):
+        replace(shipped, **limits)  # type: ignore[arg-type]
