@@ -76,7 +76,7 @@ def _measure(
     results: Results,
 ) -> None:
     with _measuring(options, flags, arms) as measuring:
-        longest = max(options.base_tokens, *options.more_tokens) + SETTINGS[-1].tokens
+        longest = max([options.base_tokens, *options.more_tokens]) + SETTINGS[-1].tokens
         print(capacity_table(measuring.servers.logs, longest), flush=True)
         until = time.monotonic() + 60 * options.minutes
         for done, cell in enumerate(cells):
