@@ -38,7 +38,7 @@ PLACES: Mapping[str, str] = {
     "regions and crops (ours)": r"rpn_plugin/roi\.py|server/look\.py",
     "the rest of our front end": r"server/",
     "vision tower": r"models/qwen2_5_vl\.py|models/vision\.py",
-    "language model": r"models/qwen2\.py|models/qwen2_5_vl\.py \(forward\)",
+    "language model": r"models/qwen2\.py",
     "logits and sampling": r"logits_processor|v1/sample|compute_logits",
     "steps: inputs and bookkeeping": r"worker/(gpu|cpu)_model_runner|worker/.*worker\.py",
     "waiting for the worker, spinning": r"shm_broadcast|sched_yield",
@@ -49,7 +49,7 @@ PLACES: Mapping[str, str] = {
     "messages between processes": r"serial_utils|msgspec|zmq",
     "HTTP": r"uvicorn|starlette|fastapi|asyncio|uvloop",
 }
-
+"""Of processes that serve a Qwen2.5-VL: patterns that are found in a frame's function or file."""
 
 WAITING = re.compile(
     r"/(threading|selectors|queue)\.py|multiprocessing/connection|futures/thread\.py|zmq/sugar/poll"
@@ -134,9 +134,12 @@ def _watched(processes: Processes, folder: Path, name: str) -> Iterator[Sequence
         )
         stacks.append((process, path))
     time.sleep(_ATTACHED_WITHIN)
-    yield stacks
-    for spy in spies:
-        spy.send_signal(signal.SIGINT)
-        _, said = spy.communicate()
-        if spy.returncode:
+    try:
+        yield stacks
+    finally:
+        for spy in spies:
+            spy.send_signal(signal.SIGINT)
+        ended = [(spy.communicate()[1], spy.returncode) for spy in spies]
+    for said, status in ended:
+        if status:
             raise RuntimeError(f"py-spy: {said.strip()[-300:]}")
