@@ -40,7 +40,7 @@ def test_the_table_leaves_out_what_takes_no_time() -> None:
 def test_a_running_server_is_looked_at(endpoint: Endpoint, tmp_path: Path) -> None:
     look = [PY_SPY, "dump", "--pid", str(endpoint.process.pid)]
     spied = subprocess.run(look, capture_output=True, text=True, check=False)
-    if "ermission" in spied.stderr:
+    if spied.returncode and "permi" in spied.stderr.casefold():  # "not permitted", too
         pytest.skip(f"py-spy may not look at processes here: {spied.stderr.strip()[:200]}")
     arms = ["--arms", "unused", "zoom", "--settings", "prefill"]
     there = ["--stock", endpoint.url, "--url", endpoint.url]
