@@ -1,1 +1,0 @@
-"""Studies of distillation on the shipped model; run with `python -m demo.distill_study`."""

@@ -1,1 +1,0 @@
-"""Ideas for more speed, each beside what it would replace: `python -m loadtests.ideas`."""

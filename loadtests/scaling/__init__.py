@@ -1,1 +1,0 @@
-"""Scale on paper: what a request costs, how many replicas; and a simulation that checks it."""
