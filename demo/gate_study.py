@@ -68,7 +68,7 @@ def cases_of(
             peak=regions[0]["score"] if regions else 0.0,
             area=sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (width * height),
             said=base.probabilities,
-            need=zoom.roi.get("need"),
+            need=zoom.roi.get("gate_probability"),
         )  # fmt: skip
 
     return asking.about(seed, pages, case)
@@ -77,10 +77,10 @@ def cases_of(
 def learned_gate(asking: Asking) -> dict[str, float] | bool:
     """The endpoint's learned gate, asked and never closed; False if it has none."""
     try:
-        asking.ask(render_page(CHOOSING_SEED, 0), {"gate": {"need": 0.0}})
+        asking.ask(render_page(CHOOSING_SEED, 0), {"gate": {"min_gate_probability": 0.0}})
     except openai.BadRequestError:
         return False
-    return {"need": 0.0}
+    return {"min_gate_probability": 0.0}
 
 
 def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, float]) -> float:

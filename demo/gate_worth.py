@@ -49,16 +49,18 @@ def _sure(tokens: int) -> Gate:
     return Gate(
         f"sure, {tokens}",
         lambda case: -min(case.said[:tokens]),
-        lambda threshold: {"sure": -threshold, "sure_tokens": tokens},
+        lambda threshold: {"max_confidence": -threshold, "confidence_tokens": tokens},
     )
 
 
 GATES = (
-    Gate("peak", lambda case: case.peak, lambda threshold: {"peak": threshold}),
-    Gate("area", lambda case: -case.area, lambda threshold: {"area": -threshold}),
+    Gate("peak", lambda case: case.peak, lambda threshold: {"min_peak": threshold}),
+    Gate("area", lambda case: -case.area, lambda threshold: {"max_area": -threshold}),
     _sure(1),
     _sure(2),
-    Gate("need", lambda case: case.need or 0.0, lambda threshold: {"need": threshold}),
+    Gate(
+        "need", lambda case: case.need or 0.0, lambda threshold: {"min_gate_probability": threshold}
+    ),
 )
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from demo.pages import BASE_TOKENS, write_pages
 from demo.views import CROP_TOKENS
-from rpn_plugin.checkpoint import load_rpn, save_rpn
-from rpn_plugin.distill.processes import join
+from rpn_plugin.distill.distributed import join
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
-from server.views import base_picture
+from rpn_plugin.images.scaling import base_picture
+from rpn_plugin.network.checkpoint import load_rpn, save_rpn
 
 RPN_SEED = 303
 
-GATE_SURE, GATE_SURE_TOKENS = 0.67, 2
+GATE_MAX_CONFIDENCE, GATE_CONFIDENCE_TOKENS = 0.67, 2
 """Chosen by `demo.gate_study`; the gate waits to be asked for."""
 
 SETTINGS = DistillSettings(
@@ -49,6 +49,9 @@ def distill_rpn(model: Path, runs: Path, recipe: RpnRecipe) -> None:
     processes.close()
     rpn = load_rpn(runs / "rpn")
     rpn.config = replace(
-        rpn.config, gate_sure=GATE_SURE, gate_sure_tokens=GATE_SURE_TOKENS, gate_default=False
+        rpn.config,
+        gate_max_confidence=GATE_MAX_CONFIDENCE,
+        gate_confidence_tokens=GATE_CONFIDENCE_TOKENS,
+        gate_default=False,
     )
     save_rpn(rpn, model / "rpn")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from demo.drawing import Box
 from demo.pages import BASE_TOKENS, Page
-from server.views import CELL, scale_to_grid, view_grid
+from rpn_plugin.images.scaling import CELL, scale_to_grid, view_grid
 
 CROP_TOKENS = 64
 """Crop token budget the demo model is trained and served with."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _BYTES = 2
 _POSITION_BYTES = 16
-"""Rope positions beside each tapped state (rpn_plugin/engine/packing.py)."""
+"""Rope positions beside each tapped state (rpn_plugin/engine/tap_rows.py)."""
 
 DEPTH = 3
 """R, the RPN's layers: two whole ones and one that only scores, as released."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from demo.endpoint import Server, free_port
-from loadtests.askers import Asked, Askers, asking
+from loadtests.clients import Asked, Askers, asking
 from loadtests.nginx import running_nginx
 
 NAMES = ("one", "two")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rpn_plugin.config import RpnConfig
 from rpn_plugin.families import FAMILIES, Family, family_named, family_of_architecture
+from rpn_plugin.network.config import RpnConfig
 
 VLLM_VERSIONS = ">=0.32,<0.33"
 _VLLM_SERIES = ("0", "32")

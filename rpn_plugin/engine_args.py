@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.families import family_named
+from rpn_plugin.network.checkpoint import load_rpn_config
 
 CONNECTOR = "SdrpnConnector"
 """The name our KV connector is registered under."""
 
-RESEARCH_MODULE = "rpn_plugin.engine.research_connector"
+RESEARCH_MODULE = "loadtests.compare.baselines.attention_connector"
 """Where another connector of this name is, for research."""
 
 SETTINGS = "sdrpn"

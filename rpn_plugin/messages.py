@@ -52,18 +52,18 @@ class RoiMap:
     """One logit per merged image token, float32 [rows, cols], and how long the RPN took.
 
     `seconds` is the wall time of the RPN batch this map was computed in; `batch_size` says how many
-    requests shared that batch, `known_tokens` how many of the prompt's tokens the RPN had seen
+    requests shared that batch, `cached_tokens` how many of the prompt's tokens the RPN had seen
     before and did not compute. `gate_logit` is the learned gate's, if it was asked.
     """
 
     logits: NDArray[np.float32]
     seconds: float
     batch_size: int = 1
-    known_tokens: int = 0
+    cached_tokens: int = 0
     gate_logit: float | None = None
 
     @property
-    def need(self) -> float | None:
+    def gate_probability(self) -> float | None:
         """The learned gate's probability that a second look is needed; None if not asked."""
         if self.gate_logit is None:
             return None
@@ -86,7 +86,7 @@ def encode_result(result: RoiMap | RoiError) -> dict[str, Any]:
             "logits": base64.b64encode(raw).decode("ascii"),
             "seconds": result.seconds,
             "batch_size": result.batch_size,
-            "known_tokens": result.known_tokens,
+            "cached_tokens": result.cached_tokens,
             "gate_logit": result.gate_logit,
         }
     }
@@ -108,6 +108,6 @@ def decode_result(params: dict[str, Any] | None) -> RoiMap:
         logits,
         float(body["seconds"]),
         int(body["batch_size"]),
-        int(body["known_tokens"]),
+        int(body["cached_tokens"]),
         body["gate_logit"],
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from server.schema import RoiReport
+from server.api.roi import RoiReport
 
 _PATIENCE = httpx.Timeout(300.0, connect=5.0)
 

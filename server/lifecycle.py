@@ -19,9 +19,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from server.errors import ComeBackLater
+from server.api.errors import ServiceUnavailable
 from server.guard.admission import Admission
-from server.guard.endings import Endings
+from server.guard.deadlines import Endings
 
 logger = logging.getLogger("vllm.sdrpn")
 
@@ -98,7 +98,7 @@ class Lifecycle:
         self._stop_serving()
 
     async def _end_all(self, reason: str) -> None:
-        self._endings.end_all(ComeBackLater(reason))
+        self._endings.end_all(ServiceUnavailable(reason))
         await self._admission.until_idle(_LAST_WORDS_WITHIN)
 
     def _stop_serving(self) -> None:

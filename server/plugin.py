@@ -18,28 +18,30 @@ from starlette.datastructures import State
 from vllm import __version__ as VLLM_VERSION
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
-from rpn_plugin.checkpoint import load_rpn_config
-from rpn_plugin.config import RpnConfig
+from loadtests.compare.baselines.ways import research_chat
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.gate import Gate
-from server import guard, metrics, observe, playground, routes
+from rpn_plugin.network.checkpoint import load_rpn_config
+from rpn_plugin.network.config import RpnConfig
+from rpn_plugin.regions.zoom_gate import ZoomGate
+from server import guard, playground, routes
+from server.api.roi import RoiDefaults
 from server.guard.admission import Admission
-from server.guard.endings import Endings
-from server.handlers import messages
+from server.guard.deadlines import Endings
+from server.handlers import anthropic as messages
 from server.handlers.batch import TwoPassBatch
 from server.handlers.chat import TwoPassChat
 from server.handlers.responses import TwoPassResponses
 from server.handlers.tokenize import TextTokenization
 from server.lifecycle import Lifecycle
-from server.look import Looker
-from server.media.fetch import Fetcher
-from server.media.policy import MediaPolicy
-from server.media.sources import PictureSources
-from server.report_header import ReportHeader
-from server.research.ways import research_chat
-from server.resend import resending
-from server.schema import RoiDefaults
+from server.observe import metrics
+from server.observe import middlewares as observe
+from server.observe.report_header import ReportHeader
+from server.passes.retry import resending
+from server.passes.zoom import Looker
+from server.pictures.fetch import Fetcher
+from server.pictures.sources import PictureSources
+from server.pictures.url_policy import MediaPolicy
 from server.settings import Settings, read_settings
 
 
@@ -154,12 +156,12 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
     )
 
 
-def _gate_of(config: RpnConfig) -> Gate:
+def _gate_of(config: RpnConfig) -> ZoomGate:
     """The RPN's gate, which asks for nothing that would not close it."""
-    return Gate(
-        config.gate_peak,
-        config.gate_area,
-        config.gate_sure if config.gate_sure < 1 else None,
-        config.gate_sure_tokens,
-        config.gate_need if config.gate_need > 0 else None,
+    return ZoomGate(
+        config.gate_min_peak,
+        config.gate_max_area,
+        config.gate_max_confidence if config.gate_max_confidence < 1 else None,
+        config.gate_confidence_tokens,
+        config.gate_min_probability if config.gate_min_probability > 0 else None,
     )

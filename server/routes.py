@@ -17,9 +17,9 @@ from vllm.entrypoints.serve.utils.api_utils import (
 )
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from server import metrics
-from server.errors import RequestError
+from server.api.errors import RequestError
 from server.handlers.chat import TwoPassChat
+from server.observe import metrics
 
 ENGINE_ANSWERS_WITHIN = 10.0
 """Seconds. The engine answers between two steps, and a long prefill on a CPU takes a while."""

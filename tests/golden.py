@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rpn_plugin.checkpoint import load_rpn_config
-from rpn_plugin.gate_branch import GateBranch
-from rpn_plugin.roi import blurred_map, regions_from_map
+from rpn_plugin.network.checkpoint import load_rpn_config
+from rpn_plugin.network.learned_gate import LearnedGate
+from rpn_plugin.regions.boxes import blurred_map, regions_from_map
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 QWEN = FOLDER / "qwen25vl_tiny"
@@ -109,7 +109,7 @@ def add_gate(checkpoint: Path, **hf_config: object) -> None:
         json.dumps({**json.loads(path.read_text()), "enable_high_res": True, **hf_config})
     )
     torch.manual_seed(1)
-    gate = GateBranch(load_rpn_config(checkpoint))
+    gate = LearnedGate(load_rpn_config(checkpoint))
     theirs = {"layers": "model.high_res_layers", "head": "model.high_res_head"}
     tensors = load_file(checkpoint / "model.safetensors")
     for name, tensor in gate.state_dict().items():

@@ -21,11 +21,9 @@ from pathlib import Path
 from loadtests.compare.arms import Arm, Budgets, all_arms
 from loadtests.compare.capacity import capacity_table
 from loadtests.compare.cells import SETTINGS, Cell, Results, plan
-from loadtests.compare.goals import goal_table, goals, reached
 from loadtests.compare.measuring import Measuring
 from loadtests.compare.options import parse
 from loadtests.compare.picture import draw
-from loadtests.compare.profile import AT_ONCE, profile_table, profiles
 from loadtests.compare.report import report
 from loadtests.compare.servers import running
 from loadtests.compare.shapes import SHAPES, write_model
@@ -44,9 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     at_once, rounds = ([QUICK], 1) if options.quick else (options.at_once, options.rounds)
     cells = list(plan(options.settings, at_once, rounds, list(arms)))
     missing = [cell for cell in cells if cell not in results]
-    if options.profile:
-        _profile(options, flags, arms)
-        return 0
     if missing and options.minutes:
         _measure(options, flags, arms, missing, results)
     _report(options, arms, results)
@@ -93,15 +88,6 @@ def _measure(
             )
 
 
-def _profile(options: argparse.Namespace, flags: Sequence[str], arms: Mapping[str, Arm]) -> None:
-    with _measuring(options, flags, arms) as measuring:
-        for setting in options.settings:
-            found = list(profiles(measuring, setting, list(arms), options.out / "profile"))
-            shown = f"{setting}, {AT_ONCE} at once\n{profile_table(found)}\n"
-            print(shown)
-            (options.out / f"profile-{setting}.txt").write_text(shown)
-
-
 @contextmanager
 def _measuring(
     options: argparse.Namespace, flags: Sequence[str], arms: Mapping[str, Arm]
@@ -120,14 +106,9 @@ def _measuring(
 
 def _report(options: argparse.Namespace, arms: Mapping[str, Arm], results: Results) -> None:
     found = report(results, arms)
-    met = list(reached(results, goals(options.more_tokens)))
-    shown = f"{table(found)}\n\n{goal_table(met, found)}"
+    shown = table(found)
     print(shown)
-    told = {
-        "command": " ".join(sys.argv[1:]),
-        "report": asdict(found),
-        "goals": [{**asdict(one), "reached": one.is_reached} for one in met],
-    }
+    told = {"command": " ".join(sys.argv[1:]), "report": asdict(found)}
     out: Path = options.out
     (out / "report.txt").write_text(shown + "\n")
     (out / "report.json").write_text(json.dumps(told, indent=1) + "\n")

@@ -82,7 +82,7 @@ def _always(fields: dict[str, Any]) -> Fields:
 
 def _told(roi: dict[str, Any]) -> Fields:
     """A gate that is right about every page, for want of one that was trained."""
-    return lambda size, legible: {"roi": {**roi, "gate": {"peak": 1.0 if legible else 0.0}}}
+    return lambda size, legible: {"roi": {**roi, "gate": {"min_peak": 1.0 if legible else 0.0}}}
 
 
 def _more_tokens(tokens: int, base: int) -> Arm:

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from loadtests.compare.asking import Answer, Read
+from loadtests.compare.clients import Answer, Read
 from loadtests.compare.cpu import Spent
 
 

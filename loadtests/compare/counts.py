@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtests.compare.asking import Answer
+from loadtests.compare.clients import Answer
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from loadtests.compare.arms import Arm
-from loadtests.compare.asking import ask
 from loadtests.compare.cells import SETTINGS, Cell, Measured
+from loadtests.compare.clients import ask
 from loadtests.compare.cpu import Processes, between
 from loadtests.compare.pages import Page, chat, greeting, pages
 from loadtests.compare.servers import Servers

@@ -33,7 +33,6 @@ def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str
         help="measure so long, then report; 0: report",
     )
     add("--quick", action="store_true", help="one small round: does everything work?")
-    add("--profile", action="store_true", help="do not measure: where does the time go? (py-spy)")
     add("--share", type=float, default=1.0, help="of the usual chats in a cell; for slow models")
     add("--arms", nargs="+", metavar="ARM", help="default: all")
     add("--settings", nargs="+", choices=names, default=names)

@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from demo.endpoint import free_port, stop
-from server import launch
+from server.cli import launch
 
 _OURS_ALONE = ("--hf-overrides", "--kv-transfer-config")
 _STOCK_ALONE = ("--trust-request-mm-kwargs",)
@@ -70,7 +70,7 @@ def _start(name: str, planned: launch.Launch, port: int, log: Path) -> subproces
     ours = name == "sdrpn"
     stock = [*_without(planned.arguments, _OURS_ALONE), *_STOCK_ALONE]
     arguments = planned.arguments if ours else stock
-    module = "server.main" if ours else "vllm.entrypoints.openai.api_server"
+    module = "server.process" if ours else "vllm.entrypoints.openai.api_server"
     plugins = {} if ours else {"VLLM_PLUGINS": ""}
     with log.open("wb") as output:
         return subprocess.Popen(

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rpn_plugin.config import RpnConfig
-from server.launch import SHIPPED_MODEL
+from rpn_plugin.network.config import RpnConfig
+from server.shipped_model import SHIPPED_MODEL
 
 _TAKEN_OVER = ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "*.jinja")
 _SHIPPED_VOCABULARY = 393

@@ -19,13 +19,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from rpn_plugin.config import RpnConfig
-from rpn_plugin.distill.attention import NAME, Wanted, recorded_attention, register
-from rpn_plugin.distill.prompts import Prompts
-from rpn_plugin.distill.samples import DataError
+from rpn_plugin.distill.data.prompts import Prompts
+from rpn_plugin.distill.data.samples import DataError
+from rpn_plugin.distill.labels.attention import (
+    NAME,
+    Wanted,
+    recorded_attention,
+    register,
+)
 from rpn_plugin.families import Family, family_of_architecture
 from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.network.config import RpnConfig
+from rpn_plugin.network.rpn import RegionProposalNetwork
 
 Show = Callable[[Image.Image, int, ImageGrid], Image.Image]
 """Makes the base view of a picture under a token budget, exactly as the server will."""

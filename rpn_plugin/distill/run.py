@@ -16,27 +16,27 @@ from pathlib import Path
 
 import torch
 
-from rpn_plugin.checkpoint import save_rpn
 from rpn_plugin.distill.base_model import BaseModel, Show
-from rpn_plugin.distill.card import Origin, model_card
-from rpn_plugin.distill.fitting import Lessons, fit, rpn_config, split, states_of
-from rpn_plugin.distill.formats import read_samples
-from rpn_plugin.distill.label_step import (
+from rpn_plugin.distill.data.formats import read_samples
+from rpn_plugin.distill.data.samples import DataError, Rejected, Sample, check_share, write_rejected
+from rpn_plugin.distill.data.shards import Shards
+from rpn_plugin.distill.distributed import Processes
+from rpn_plugin.distill.labels.label_source import choose_source, recorded_source
+from rpn_plugin.distill.labels.label_step import (
     label_settings,
     make_labels,
     read_labels,
     summary,
 )
-from rpn_plugin.distill.labels import label_options
-from rpn_plugin.distill.measure import Measured
-from rpn_plugin.distill.processes import Processes
+from rpn_plugin.distill.labels.pseudo_labels import label_options
+from rpn_plugin.distill.model_card import Origin, model_card
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.samples import DataError, Rejected, Sample, check_share, write_rejected
 from rpn_plugin.distill.settings import DistillSettings, write_settings
-from rpn_plugin.distill.shards import Shards
-from rpn_plugin.distill.source import choose_source, recorded_source
-from rpn_plugin.distill.sweep import sweep
-from rpn_plugin.head import RegionProposalNetwork
+from rpn_plugin.distill.train.evaluation import Measured
+from rpn_plugin.distill.train.fitting import Lessons, fit, rpn_config, split, states_of
+from rpn_plugin.distill.train.sweep import sweep
+from rpn_plugin.network.checkpoint import save_rpn
+from rpn_plugin.network.rpn import RegionProposalNetwork
 
 
 @dataclass(frozen=True)

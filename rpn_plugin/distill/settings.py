@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rpn_plugin.flags import add_flags, given
+from rpn_plugin.model_flags import add_flags, given
 
 
 class SettingsError(Exception):

@@ -22,7 +22,7 @@ def register() -> None:
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.model_executor.models.config import MODELS_CONFIG_MAP
 
-    from rpn_plugin.engine import llava_layout
+    from rpn_plugin.engine.models import llava_layout
     from rpn_plugin.engine.start_check import StartCheck
 
     llava_layout.register()

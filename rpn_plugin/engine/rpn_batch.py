@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import RoiJob
-from rpn_plugin.engine.packing import unpack
-from rpn_plugin.engine.rpn_memory import RpnMemory
+from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.tap_rows import unpack
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.gate_branch import GateBranch
-from rpn_plugin.head import Past, RegionProposalNetwork
 from rpn_plugin.messages import RoiError, RoiMap
+from rpn_plugin.network.learned_gate import LearnedGate
+from rpn_plugin.network.rpn import Past, RegionProposalNetwork
 
 Results = dict[str, RoiMap | RoiError]
 """By request id."""
@@ -47,8 +47,8 @@ class PagedStates:
 class Network:
     """The RPN or its learned gate, and what it remembers, if it does."""
 
-    module: RegionProposalNetwork | GateBranch
-    memory: RpnMemory | None = None
+    module: RegionProposalNetwork | LearnedGate
+    memory: RpnPrefixCache | None = None
 
     def task(self, job: RoiJob) -> Task:
         """What is left to compute of a job."""
@@ -110,7 +110,7 @@ class Computed:
     logits: Tensor
     rows: Tensor
 
-    def remember(self, memory: RpnMemory) -> None:
+    def remember(self, memory: RpnPrefixCache) -> None:
         """Store what was computed, whole blocks only."""
         for row, task in enumerate(self.tasks):
             memory.store(task.job.block_hashes[len(task.places) :], self.rows[row])
@@ -183,7 +183,9 @@ def _compute(network: Network, states: PagedStates, tasks: Sequence[Task]) -> Co
     return Computed(tasks, *network.module.extend(hidden, positions, last, past))
 
 
-def _past(memory: RpnMemory | None, tasks: Sequence[Task], device: torch.device) -> Past | None:
+def _past(
+    memory: RpnPrefixCache | None, tasks: Sequence[Task], device: torch.device
+) -> Past | None:
     if memory is None or not any(task.known for task in tasks):
         return None
     rows = memory.gather([task.places for task in tasks])

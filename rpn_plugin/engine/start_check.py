@@ -12,10 +12,11 @@ from typing import Any
 from vllm.config import ModelConfig, VllmConfig
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
-from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
-from rpn_plugin.engine import between_passes, llava_layout
+from rpn_plugin.engine import encoder_budget as between_passes
+from rpn_plugin.engine.models import llava_layout
 from rpn_plugin.engine_args import CONNECTOR, RPN_MEMORY_MIB, SETTINGS
+from rpn_plugin.network.checkpoint import load_rpn_config
 
 
 def rpn_folder(hf_config: Any) -> Path:

@@ -25,13 +25,13 @@ from vllm.model_executor.models.extract_hidden_states import (
 )
 from vllm.v1.attention.backend import AttentionCGSupport
 
-from rpn_plugin.config import RpnConfig
-from rpn_plugin.engine.packing import pack, row_size
 from rpn_plugin.engine.start_check import rpn_memory_bytes
-from rpn_plugin.gate_branch import GateBranch
-from rpn_plugin.gate_branch import row_size as gate_row_size
-from rpn_plugin.head import RegionProposalNetwork
-from rpn_plugin.head import row_size as rpn_row_size
+from rpn_plugin.engine.tap_rows import pack, row_size
+from rpn_plugin.network.config import RpnConfig
+from rpn_plugin.network.learned_gate import LearnedGate
+from rpn_plugin.network.learned_gate import row_size as gate_row_size
+from rpn_plugin.network.rpn import RegionProposalNetwork
+from rpn_plugin.network.rpn import row_size as rpn_row_size
 
 TAP_LAYER = "sdrpn_tap."
 """What the tap's name among vLLM's cache layers begins with."""
@@ -77,7 +77,7 @@ class TapLayer(CacheOnlyAttentionLayer):
         )
         self.attn_backend = TapBackend
         self.rpn = RegionProposalNetwork(config).requires_grad_(False)
-        self.gate = GateBranch(config).requires_grad_(False) if config.gate_layers else None
+        self.gate = LearnedGate(config).requires_grad_(False) if config.gate_layers else None
         dtype = vllm_config.model_config.dtype
         size = rpn_memory_bytes(vllm_config.model_config.hf_config)
         rows = {"memory": rpn_row_size(config), "gate_memory": gate_row_size(config)}

@@ -9,7 +9,7 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJobs, RoiResults
 from rpn_plugin.engine.rpn_batch import Network, PagedStates
-from rpn_plugin.engine.rpn_memory import RpnMemory
+from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
 from rpn_plugin.engine.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap import TapLayer
 
@@ -40,8 +40,8 @@ class WorkerSide:
             Network(tap.gate, self._memory(tap.gate_memory)) if tap.gate else None,
         )
 
-    def _memory(self, room: Tensor) -> RpnMemory | None:
-        return RpnMemory(room, self._block_tokens) if len(room) >= self._block_tokens else None
+    def _memory(self, room: Tensor) -> RpnPrefixCache | None:
+        return RpnPrefixCache(room, self._block_tokens) if len(room) >= self._block_tokens else None
 
     def run(self, jobs: RoiJobs) -> RoiResults | None:
         """The jobs' results; None if there is nothing to do."""

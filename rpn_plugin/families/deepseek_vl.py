@@ -16,7 +16,7 @@ DEEPSEEK_VL = Family(
     hf_architecture="DeepseekVLForConditionalGeneration",
     model_type="deepseek_vl",
     engine_architecture="SdrpnDeepseekVLForConditionalGeneration",
-    engine_class="rpn_plugin.engine.deepseek_vl:SdrpnDeepseekVLForConditionalGeneration",
+    engine_class="rpn_plugin.engine.models.deepseek_vl:SdrpnDeepseekVLForConditionalGeneration",
     layers=RpnLayers(attention_bias=False, rope="sequence"),
     image=ImageGrid(cell=16, square=24, fill=(127, 127, 127)),
     # No RPN has been released: the rules are Qwen2.5-VL's.

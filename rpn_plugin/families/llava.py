@@ -14,7 +14,7 @@ LLAVA = Family(
     hf_architecture="LlavaForConditionalGeneration",
     model_type="llava",
     engine_architecture="SdrpnLlavaForConditionalGeneration",
-    engine_class="rpn_plugin.engine.llava:SdrpnLlavaForConditionalGeneration",
+    engine_class="rpn_plugin.engine.models.llava:SdrpnLlavaForConditionalGeneration",
     layers=RpnLayers(attention_bias=False, rope="sequence", score_rope=False, score_norm=True),
     image=ImageGrid(cell=14, square=24, fill=(122, 116, 104)),
     boxes=BoxRules(threshold=0.15, components=ComponentRules(noise=1, small=3, largest=225)),

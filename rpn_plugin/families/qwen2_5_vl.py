@@ -9,7 +9,7 @@ QWEN2_5_VL = Family(
     hf_architecture="Qwen2_5_VLForConditionalGeneration",
     model_type="qwen2_5_vl",
     engine_architecture="SdrpnQwen2_5_VLForConditionalGeneration",
-    engine_class="rpn_plugin.engine.model:SdrpnQwen2_5_VLForConditionalGeneration",
+    engine_class="rpn_plugin.engine.models.tapped:SdrpnQwen2_5_VLForConditionalGeneration",
     layers=RpnLayers(attention_bias=True, rope="mrope"),
     image=ImageGrid(cell=28, least_cells=4, max_aspect=200),
     # The released code drops boxes that its image processor would refuse.

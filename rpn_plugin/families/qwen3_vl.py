@@ -15,7 +15,7 @@ QWEN3_VL = Family(
     hf_architecture="Qwen3VLForConditionalGeneration",
     model_type="qwen3_vl",
     engine_architecture="SdrpnQwen3VLForConditionalGeneration",
-    engine_class="rpn_plugin.engine.model:SdrpnQwen3VLForConditionalGeneration",
+    engine_class="rpn_plugin.engine.models.tapped:SdrpnQwen3VLForConditionalGeneration",
     layers=RpnLayers(attention_bias=False, rope="interleaved_mrope", query_key_norm=True),
     # The processor that Qwen publishes enlarges pictures of fewer than 256 x 256 px.
     image=ImageGrid(cell=32, least_cells=64, max_aspect=200),

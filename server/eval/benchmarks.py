@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from server.eval.metrics import Metric, anls, choice, exact, relaxed, vqa_accuracy
+from server.eval.scoring import Metric, anls, choice, exact, relaxed, vqa_accuracy
 
 _SHORT = "\nAnswer the question using a single word or phrase."
 _LETTER = "\nAnswer with the option's letter from the given choices directly."

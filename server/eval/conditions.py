@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from server.api.roi import MAX_REGIONS
 from server.eval.benchmarks import Question
-from server.schema import MAX_REGIONS
 
 KINDS = {
     "base": "the base view alone",

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from server.eval.asking import Answered
 from server.eval.conditions import Condition
 from server.eval.curve import Point, draw_curve
+from server.eval.runner import Answered
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from server.guard.admission import Admission, AdmissionGuard
 from server.guard.bodies import BodyGuard
-from server.guard.endings import Endings, EndingsGuard
+from server.guard.deadlines import Endings, EndingsGuard
 from server.guard.keys import KeyGuard
 from server.guard.paths import PathGuard
 

@@ -11,9 +11,9 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server import metrics
-from server.errors import Busy, ComeBackLater, RequestError
+from server.api.errors import RequestError, ServiceUnavailable, TooManyRequests
 from server.guard.asgi import is_inference, refuse
+from server.observe import metrics
 
 
 class Admission:
@@ -27,18 +27,18 @@ class Admission:
         self.closed: str | None = None
 
     def enter(self) -> None:
-        """Takes one more request. Raises Busy or ComeBackLater where that cannot be."""
+        """Takes one more request. Raises TooManyRequests or ServiceUnavailable where that cannot be."""
         if self.closed:
-            raise ComeBackLater(self.closed)
+            raise ServiceUnavailable(self.closed)
         self.grow(1)
 
     def grow(self, more: int) -> None:
         """A request that has entered counts for `more` besides: as many chats as it brings.
 
-        Raises Busy where that cannot be.
+        Raises TooManyRequests where that cannot be.
         """
         if self.inflight + more > self.limit:
-            raise Busy(f"{self.inflight} of {self.limit} requests are in flight already")
+            raise TooManyRequests(f"{self.inflight} of {self.limit} requests are in flight already")
         self.inflight += more
         self._idle.clear()
         metrics.REQUESTS_INFLIGHT.inc(more)

@@ -8,8 +8,8 @@ import contextlib
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from server import metrics
-from server.errors import RequestError
+from server.api.errors import RequestError
+from server.observe import metrics
 
 INFERENCE = frozenset(
     {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import BodyTooLarge, Busy, RequestError, TooSlow
+from server.api.errors import BodyTooLarge, RequestError, RequestTimeout, TooManyRequests
 from server.guard.asgi import refuse
 
 MAX_BODY_BYTES = 64 * 2**20
@@ -79,14 +79,16 @@ class BodyGuard:
                     body += chunk
         except TimeoutError as error:
             limit = f"{MAX_UPLOAD_SECONDS:.0f} s"
-            raise TooSlow(f"the request's body took longer than {limit} to arrive") from error
+            raise RequestTimeout(
+                f"the request's body took longer than {limit} to arrive"
+            ) from error
         return bytes(body)
 
     def _hold(self, held: _Held, more: int) -> None:
         if held.bytes + more > self._each:
             raise BodyTooLarge(f"a request has more than {self._each} bytes")
         if self._together_held + more > self._together:
-            raise Busy("the server is holding as many bytes of requests as it can")
+            raise TooManyRequests("the server is holding as many bytes of requests as it can")
         held.bytes += more
         self._together_held += more
 

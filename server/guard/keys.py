@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import Unauthorized
+from server.api.errors import Unauthorized
 from server.guard.asgi import refuse
 
 KEYLESS = frozenset({"/health/live", "/health/ready"})

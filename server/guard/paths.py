@@ -11,7 +11,7 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import NotServed
+from server.api.errors import NotFound
 from server.guard.asgi import INFERENCE, refuse
 
 _OPEN = INFERENCE | {
@@ -55,7 +55,7 @@ class PathGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI exchange."""
         if scope["type"] == "http" and not self._is_open(scope["path"]):
-            await refuse(NotServed(f"there is nothing at {scope['path']}"), scope, receive, send)
+            await refuse(NotFound(f"there is nothing at {scope['path']}"), scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:

@@ -17,11 +17,11 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
 )
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse, UsageInfo
 
-from server.chat import find_pictures, plain_messages
-from server.errors import RequestError
+from server.api.errors import RequestError
 from server.guard.admission import Admission
-from server.handlers.asked import drop_report
 from server.handlers.chat import TwoPassChat
+from server.handlers.parsing import drop_report
+from server.pictures.parts import find_pictures, plain_messages
 
 
 class TwoPassBatch:

@@ -17,15 +17,15 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
 )
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
-from server import metrics
-from server.errors import RequestError
-from server.first_pass import FirstLook, Refused, Wanted, first_look
-from server.handlers.asked import Asked, note_report, read
-from server.look import Looked, Looker
-from server.metrics import Outcome
-from server.schema import RoiReport
-from server.second_pass import SecondPass, asking_for_usage, measured
-from server.streaming import with_roi_in_first_chunk
+from server.api.errors import RequestError
+from server.api.outcomes import Outcome
+from server.api.roi import RoiReport
+from server.handlers.parsing import Asked, note_report, read
+from server.observe import metrics
+from server.passes.pass1 import FirstLook, Refused, Wanted, first_look
+from server.passes.pass2 import SecondPass, asking_for_usage, measured
+from server.passes.streams import with_roi_in_first_chunk
+from server.passes.zoom import Looked, Looker
 
 ChatAnswer: TypeAlias = AsyncGenerator[str, None] | ChatCompletionResponse | ErrorResponse
 

@@ -20,12 +20,12 @@ from vllm.entrypoints.openai.responses.protocol import (
 )
 from vllm.entrypoints.openai.responses.utils import construct_input_messages, construct_tool_dicts
 
-from server import metrics
-from server.first_pass import FirstLook, Refused, Wanted, first_look
-from server.handlers.asked import Asked, note_report, read
-from server.look import Looked, Looker
-from server.metrics import Outcome
-from server.second_pass import SecondPass
+from server.api.outcomes import Outcome
+from server.handlers.parsing import Asked, note_report, read
+from server.observe import metrics
+from server.passes.pass1 import FirstLook, Refused, Wanted, first_look
+from server.passes.pass2 import SecondPass
+from server.passes.zoom import Looked, Looker
 
 _BEFORE_THE_ENGINE = ("response.created", "response.in_progress")
 """The events with which vLLM opens a stream before the engine has been heard."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from server.chat import find_pictures, plain_messages
-from server.errors import RequestError
+from server.api.errors import RequestError
+from server.pictures.parts import find_pictures, plain_messages
 
 
 class TextTokenization:

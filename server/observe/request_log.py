@@ -13,10 +13,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.roi import RoiReport
 from server.guard.asgi import is_inference
+from server.observe.report_header import STATE
 from server.observe.request_ids import current_request_id
-from server.report_header import STATE
-from server.schema import RoiReport
 
 logger = logging.getLogger("vllm.sdrpn")
 

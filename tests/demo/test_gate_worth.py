@@ -36,4 +36,4 @@ def test_the_chosen_threshold_costs_a_point_at_most() -> None:
     assert worth(SURE, costly, cases).needless_skipped == 0  # one answer of 25 is four points
     many = [*NEEDLESS * 20, *NEEDED, *HOPELESS]
     assert worth(SURE, choose(SURE, many), many).needless_skipped == 1
-    assert SURE.asks(choose(SURE, many)) == {"sure": 0.5, "sure_tokens": 2}
+    assert SURE.asks(choose(SURE, many)) == {"max_confidence": 0.5, "confidence_tokens": 2}

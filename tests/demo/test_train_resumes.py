@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from demo.stage import Stage
-from rpn_plugin.checkpoint import load_rpn
+from rpn_plugin.network.checkpoint import load_rpn
 
 
 def _train(folder: Path) -> subprocess.Popen[bytes]:

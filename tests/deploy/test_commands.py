@@ -9,8 +9,8 @@ import pytest
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from server.cli import main
-from server.launch import SHIPPED_MODEL
+from server.cli.main import main
+from server.shipped_model import SHIPPED_MODEL
 from tests.deploy.dockerfile import entry_point
 from tests.deploy.manifests import OVERLAYS, Manifest, one, pods
 

@@ -133,7 +133,7 @@ def test_egress_is_closed_unless_named(overlay: str) -> None:
 
 
 def test_autoscalers_read_gauges_that_exist() -> None:
-    from server import metrics
+    from server.observe import metrics
 
     gauges = {"sdrpn_requests_inflight", "sdrpn_requests_queued"}
     assert {metrics.REQUESTS_INFLIGHT._name, metrics.REQUESTS_QUEUED._name} == gauges

@@ -16,10 +16,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from PIL import Image
 
 from demo.endpoint import free_port
-from loadtests.dashboard import draw
 from loadtests.prometheus import rule_groups, running_prometheus
 from tests.conftest import Endpoint
 from tests.deploy.manifests import DEPLOY
@@ -101,11 +99,6 @@ def test_every_query_of_the_dashboard_returns_data_after_a_short_load(
         _short_load(endpoint.url, seed)
         waiting = {query for query in waiting if not _has_data(prometheus, query)}
     assert not waiting, "\n".join(sorted(waiting))
-
-
-def test_the_dashboard_is_drawn(prometheus: str, tmp_path: Path) -> None:
-    draw(prometheus, time.time() - 60, time.time(), "a test", tmp_path / "dashboard.png")
-    assert Image.open(tmp_path / "dashboard.png").size[0] > 1000
 
 
 def test_prometheus_evaluates_every_rule(prometheus: str, endpoint: Endpoint) -> None:

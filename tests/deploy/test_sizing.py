@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from rpn_plugin import head
-from rpn_plugin.config import RpnConfig
-from rpn_plugin.engine.packing import row_size
+from rpn_plugin.engine.tap_rows import row_size
 from rpn_plugin.engine_args import RPN_MEMORY_MIB
+from rpn_plugin.network import rpn as head
+from rpn_plugin.network.config import RpnConfig
 from tests.deploy.manifests import DEPLOY
 
 SIZING = runpy.run_path(str(DEPLOY / "sizing.py"))

@@ -13,19 +13,19 @@ import torch
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
 from loadtests.compare.arms import Budgets, all_arms
-from loadtests.compare.asking import Answer, Read
+from loadtests.compare.baselines.window import best_window
 from loadtests.compare.capacity import capacity
 from loadtests.compare.cells import Cell, Measured, Results, plan
+from loadtests.compare.clients import Answer, Read
 from loadtests.compare.counts import Tokens
 from loadtests.compare.limit import Prices, fit
 from loadtests.compare.options import parse
 from loadtests.compare.pages import chat, pages
 from loadtests.compare.ratios import ratio
 from loadtests.compare.shapes import SHAPES, write_model
-from server.launch import plan as plan_launch
-from server.research.window import best_window
+from server.cli.launch import plan as plan_launch
 
-BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"sure": 0.7})
+BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"max_confidence": 0.7})
 
 
 def measured(arm: str, round_: int, seconds: float) -> Measured:
@@ -104,7 +104,7 @@ def test_a_forced_gate_is_right_about_every_page() -> None:
     gate = next(arm for arm in all_arms(forced) if arm.name == "gate")
     legible = gate.fields((896, 896), True)["roi"]
     lost = gate.fields((896, 896), False)["roi"]
-    assert (legible["gate"], lost["gate"]) == ({"peak": 1.0}, {"peak": 0.0})
+    assert (legible["gate"], lost["gate"]) == ({"min_peak": 1.0}, {"min_peak": 0.0})
     assert legible["threshold"] == lost["threshold"] == 0.0
 
 

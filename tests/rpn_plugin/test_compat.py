@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from rpn_plugin.checkpoint import load_rpn_config
 from rpn_plugin.compat import (
     CompatibilityError,
     check_model_config,
     check_rpn_fits,
     check_vllm_version,
 )
+from rpn_plugin.network.checkpoint import load_rpn_config
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden" / "qwen25vl_tiny" / "checkpoint"
 RPN = load_rpn_config(FOLDER)

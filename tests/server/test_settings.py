@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from server import cli
-from server.flags import add_flags, variables
+from server.cli import main as cli
+from server.cli.setting_flags import add_flags, variables
 from server.settings import Settings, SettingsError, read_settings
 
 

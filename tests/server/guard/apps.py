@@ -12,7 +12,7 @@ from vllm.entrypoints.serve.utils.api_utils import with_cancellation
 
 from server import guard
 from server.guard.admission import Admission
-from server.guard.endings import Endings
+from server.guard.deadlines import Endings
 
 CHAT = "/v1/chat/completions"
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.errors import Busy
+from server.api.errors import TooManyRequests
 from server.guard.admission import Admission
 from tests.server.guard.apps import CHAT, Guarded
 
@@ -50,11 +50,11 @@ async def test_a_request_that_fails_leaves_its_place() -> None:
 def test_a_request_that_brings_more_counts_for_more() -> None:
     admission = Admission(limit=3)
     admission.enter()
-    with pytest.raises(Busy):
+    with pytest.raises(TooManyRequests):
         admission.grow(3)
     assert admission.inflight == 1, "nothing is taken in part"
     admission.grow(2)
-    with pytest.raises(Busy):
+    with pytest.raises(TooManyRequests):
         admission.enter()
     admission.leave(2)
     admission.leave()

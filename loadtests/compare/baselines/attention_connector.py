@@ -1,0 +1,109 @@
+"""The side channel with one more thing to ask for: attention (`attention.py`), for research alone.
+
+`sdrpn serve --research` names this module beside the connector's name, and vLLM takes the class
+from here (`kv_connector_module_path`). Requests for attention go
+the way of requests for RoI maps; only in the worker they part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from vllm.config import VllmConfig, get_layers_from_vllm_config
+from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.kv_cache_interface import KVCacheConfig
+from vllm.v1.request import Request
+
+from loadtests.compare.baselines.attention_request import wants_attention
+from loadtests.compare.baselines.layer_attention import LayerAttention
+from rpn_plugin.engine import connector
+from rpn_plugin.engine.jobs import RoiJob, RoiJobs, RoiResults
+from rpn_plugin.engine.tap import TapLayer
+from rpn_plugin.engine.tap_rows import unpack
+from rpn_plugin.messages import RoiError, RoiMap
+
+
+@dataclass(frozen=True)
+class ResearchJobs(RoiJobs):
+    """The jobs of a step; `attention` are those that do not ask the RPN."""
+
+    attention: tuple[RoiJob, ...] = ()
+
+
+class SdrpnConnector(connector.SdrpnConnector):
+    """The connector of that name, and attention for requests that ask for it."""
+
+    def __init__(
+        self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
+    ) -> None:
+        super().__init__(vllm_config, role, kv_cache_config)
+        self._attentive: set[str] = set()
+
+    # In the scheduler.
+
+    def on_new_request(self, request: Request) -> None:
+        """A request has arrived."""
+        if wants_attention(request.kv_transfer_params):
+            self._attentive.add(request.request_id)
+        super().on_new_request(request)
+
+    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> RoiJobs:
+        """A step's jobs, those for attention apart."""
+        jobs = super().build_connector_meta(scheduler_output)
+        if not any(job.request_id in self._attentive for job in jobs.jobs):
+            return jobs
+        attention = tuple(job for job in jobs.jobs if job.request_id in self._attentive)
+        others = tuple(job for job in jobs.jobs if job.request_id not in self._attentive)
+        return ResearchJobs(**{**vars(jobs), "jobs": others}, attention=attention)
+
+    def request_finished_all_groups(
+        self, request: Request, block_ids: tuple[list[int], ...]
+    ) -> tuple[bool, dict[str, Any] | None]:
+        """A request ends."""
+        self._attentive.discard(request.request_id)
+        return super().request_finished_all_groups(request, block_ids)
+
+    # In a worker.
+
+    def register_kv_caches(self, kv_caches: dict[str, Tensor]) -> None:
+        """The caches have been allocated: find the tap's, and make its layer's attention."""
+        super().register_kv_caches(kv_caches)
+        taps = get_layers_from_vllm_config(self._vllm_config, TapLayer, list(kv_caches))
+        ((name, tap),) = taps.items()
+        self._rows = kv_caches[name]
+        groups = self._kv_cache_config.kv_cache_groups
+        (spec,) = (group.kv_cache_spec for group in groups if name in group.layer_names)
+        self._block_tokens = spec.block_size
+        attention = LayerAttention(tap.rpn.config)
+        if self._vllm_config.load_config.load_format != "dummy":
+            attention.load(self._vllm_config.model_config.model)
+        self._layer = attention.to(self._rows.device, self._rows.dtype)
+
+    def build_connector_worker_meta(self) -> RoiResults | None:
+        """The step's forward is launched: run its jobs."""
+        jobs = self._get_connector_metadata()
+        results = super().build_connector_worker_meta()
+        if not isinstance(jobs, ResearchJobs):
+            return results
+        weights = RoiResults({job.request_id: self._read(job) for job in jobs.attention})
+        return results.aggregate(weights) if results else weights
+
+    @torch.inference_mode()
+    def _read(self, job: RoiJob) -> RoiMap | RoiError:
+        try:
+            token = torch.arange(job.prompt_length)
+            blocks = torch.tensor(job.block_ids)[token // self._block_tokens]
+            slots = (blocks * self._block_tokens + token % self._block_tokens).to(self._rows.device)
+            size = self._rows.shape[2]
+            rows = self._rows[slots // size, 0, slots % size]
+            hidden, positions = unpack(rows, self._layer.config.hidden_size)
+            span = slice(job.image.offset, job.image.offset + job.image.length)
+            weights = self._layer(hidden, positions)[span].cpu()
+            spanned = positions[1:, span.stop - 1] - positions[1:, span.start] + 1
+            return RoiMap(weights.reshape(spanned.tolist()).numpy(), 0.0)
+        except Exception as error:  # an exception here would end the engine, for everybody
+            return RoiError(f"no attention: {error}")

@@ -1,0 +1,107 @@
+"""ViCrop without training (arXiv 2502.17422, "relative attention"), in the same engine.
+
+Two passes find the region: the question's attention to the picture in one of the model's layers,
+and that of a general instruction. Where the first is large beside the second, a window is laid
+(`window.py`), and pass 3 answers with its crop, as our pass 2 does. The layer is the one behind the
+tap (`loadtests.compare.baselines.layer_attention`). The paper's passes have nothing in common but the model, which
+is `vicrop`; `vicrop-cached` lets each find its prefix in the cache, as vLLM would have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+from loadtests.compare.baselines.attention_request import with_attention
+from loadtests.compare.baselines.window import best_window
+from server.api.roi import PassUsage
+from server.handlers.chat import TwoPassChat
+from server.handlers.parsing import Asked
+from server.passes.pass1 import FirstLook, Wanted, first_look
+from server.passes.zoom import Looked, Looker
+
+GENERAL = "Write a general description of the image."
+SMALLEST = 1 / 4
+"""The smallest window's share of a picture's side. In the paper it has as many pixels as the
+model's whole view: of the demo's pages, 896 pixels wide and shown at 224, a quarter.
+"""
+_SURE = 20.0
+"""The logit of a cell in the window; that of one outside is its negative."""
+
+
+class ViCropChat(TwoPassChat):
+    """Our chat handler with ViCrop's two passes and window in place of pass 1 and its map.
+
+    `handler` is vLLM's, or one that finds nothing cached; `at_once`: neither pass waits for what
+    the other leaves in the cache.
+    """
+
+    def __init__(self, handler: Any, looker: Looker, at_once: bool) -> None:
+        super().__init__(handler, looker)
+        self._attentive = _Attentive(handler)
+        self._at_once = at_once
+
+    async def _look(
+        self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
+    ) -> Looked:
+        async def passes(messages: list[Any], wanted: Wanted) -> FirstLook:
+            chats = (messages, [_general(message) for message in messages])
+            looks = [
+                first_look(self._attentive, request, chat, wanted, raw_request) for chat in chats
+            ]
+            if self._at_once:
+                return _window(*await asyncio.gather(*looks))
+            return _window(await looks[0], await looks[1])
+
+        return await self._looker.look(asked.messages, asked.pictures, asked.options, passes)
+
+
+class _Attentive:
+    """A chat handler whose passes bring attention in place of the RPN's map."""
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    async def create_chat_completion(
+        self, request: ChatCompletionRequest, raw_request: Request | None
+    ) -> Any:
+        params = with_attention(request.kv_transfer_params)
+        return await self._handler.create_chat_completion(
+            request.model_copy(update={"kv_transfer_params": params}), raw_request
+        )
+
+
+def _general(message: Any) -> Any:
+    """A user's message with the general instruction for its words."""
+    content = message.get("content")
+    if message.get("role") != "user" or not isinstance(content, list):
+        return message
+    pictures = [part for part in content if part.get("type") != "text"]
+    return {**message, "content": [*pictures, {"type": "text", "text": GENERAL}]}
+
+
+def _window(question: FirstLook, general: FirstLook) -> FirstLook:
+    """What both passes read, and a map of the window they point at: sure inside, sure outside."""
+    relative = _attention(question) / _attention(general)
+    rows, cols = relative.shape
+    x0, y0, x1, y1 = best_window(relative, side=math.sqrt(rows * cols) * SMALLEST)
+    logits = np.full((rows, cols), -_SURE, dtype=np.float32)
+    logits[y0:y1, x0:x1] = _SURE
+    seconds = question.roi_map.seconds + general.roi_map.seconds
+    usage = PassUsage(
+        prompt_tokens=question.usage.prompt_tokens + general.usage.prompt_tokens,
+        cached_tokens=(question.usage.cached_tokens or 0) + (general.usage.cached_tokens or 0),
+    )
+    return FirstLook(replace(question.roi_map, logits=logits, seconds=seconds), usage)
+
+
+def _attention(look: FirstLook) -> NDArray[np.float64]:
+    attention: NDArray[np.float64] = look.roi_map.logits.astype(np.float64)
+    return attention

@@ -1,0 +1,1 @@
+"""Training data: file formats, samples, batches, and results kept in shards."""

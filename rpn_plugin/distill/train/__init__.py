@@ -1,0 +1,1 @@
+"""Training of an RPN on labels: the loss, the loop, the sweep, the evaluation."""

@@ -1,0 +1,1 @@
+"""vLLM's model classes with a tap, and the checkpoint layouts they read."""

@@ -1,0 +1,76 @@
+"""vLLM's models with a tap: the same model, whose every forward also writes the tapped states.
+
+Rests on the EAGLE-3 interface (`SupportsEagle3.set_aux_hidden_state_layers`): asked for it, the
+decoder returns the hidden states after layer B, residual included, beside its output. The tap is
+written here, outside the compiled decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+from vllm.config import VllmConfig
+from vllm.model_executor.models.interfaces import SupportsEagle3
+from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
+from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
+from vllm.sequence import IntermediateTensors
+
+from rpn_plugin.compat import CompatibilityError
+from rpn_plugin.engine.start_check import rpn_folder
+from rpn_plugin.engine.tap import TapLayer
+from rpn_plugin.network.checkpoint import (
+    is_published_rpn_tensor,
+    load_gate,
+    load_rpn,
+    load_rpn_config,
+)
+
+
+class Tapped(SupportsEagle3):
+    """Adds the tap to the vLLM model that follows it among a class's bases."""
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self._rpn_folder = rpn_folder(vllm_config.model_config.hf_config)
+        config = load_rpn_config(self._rpn_folder)
+        super().set_aux_hidden_state_layers((config.tap_layer,))
+        self.tap = TapLayer(vllm_config, config)
+
+    def set_aux_hidden_state_layers(self, layers: tuple[int, ...]) -> None:
+        """The tap holds the one set of auxiliary layers that a model has."""
+        raise CompatibilityError("EAGLE-3 speculative decoding cannot be combined with the tap")
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        intermediate_tensors: IntermediateTensors | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The model's own output; the states of all its tokens are in the tap afterwards."""
+        output: Tensor
+        output, (tapped,) = super().forward(
+            input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs
+        )
+        self.tap(tapped, positions)
+        return output
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        """The model's weights from `weights`, the RPN's and its gate's from their folder."""
+        own = ((name, tensor) for name, tensor in weights if not is_published_rpn_tensor(name))
+        loaded = set(super().load_weights(own))
+        self.tap.rpn.load_state_dict(load_rpn(self._rpn_folder).state_dict())
+        if self.tap.gate and (gate := load_gate(self._rpn_folder)):
+            self.tap.gate.load_state_dict(gate.state_dict())
+        return loaded | {f"tap.{name}" for name, _ in self.tap.named_parameters()}
+
+
+class SdrpnQwen2_5_VLForConditionalGeneration(Tapped, Qwen2_5_VLForConditionalGeneration):
+    """Qwen2.5-VL with a tap."""
+
+
+class SdrpnQwen3VLForConditionalGeneration(Tapped, Qwen3VLForConditionalGeneration):
+    """Qwen3-VL with a tap."""

@@ -1,0 +1,1 @@
+"""The HTTP contract: the `roi` request and report, the errors, and how a request can end."""

@@ -1,0 +1,141 @@
+"""How a request ends before its time: its deadline, the server's own end, or the engine's death.
+
+A handler learns of it as it learns of a client that hung up, by `http.disconnect` from `receive`:
+vLLM's `with_cancellation` and Starlette's StreamingResponse then cancel whichever pass is running,
+and the engine frees its cache. What they still send goes nowhere; the client gets the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.api.errors import DeadlineExceeded, RequestError, ServiceUnavailable
+from server.guard.asgi import is_inference, refuse
+from server.guard.stream_errors import last_event
+
+DEADLINE_HEADER = "x-request-timeout"
+"""A caller's own deadline, in seconds; it can only shorten the server's."""
+
+
+class Endings:
+    """The exchanges in flight of one server process.
+
+    `seconds` is the server's deadline. While `engine_is_dead()`, a 500 of vLLM's is answered as the
+    503 it is.
+    """
+
+    def __init__(self, seconds: float, engine_is_dead: Callable[[], bool]) -> None:
+        self._seconds = seconds
+        self._engine_is_dead = engine_is_dead
+        self._running: set[_Exchange] = set()
+
+    def end_all(self, error: RequestError) -> None:
+        """Ends every request in flight with `error`."""
+        for exchange in list(self._running):
+            exchange.end(error)
+
+    async def watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets `app` answer one request, for as long as nothing ends it."""
+        exchange = _Exchange(receive, send, self._engine_is_dead)
+        seconds = min(self._seconds, _asked_for(scope))
+        passed = DeadlineExceeded(f"the request took longer than {seconds:g} s")
+        timer = asyncio.get_running_loop().call_later(seconds, exchange.end, passed)
+        self._running.add(exchange)
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        except Exception:  # whatever a handler makes of being ended: the client is told why below
+            if exchange.error is None:
+                raise
+        finally:
+            timer.cancel()
+            self._running.discard(exchange)
+        await exchange.finish(scope)
+
+
+class EndingsGuard:
+    """ASGI middleware: requests that cost something are under `endings`' watch."""
+
+    def __init__(self, app: ASGIApp, endings: Endings) -> None:
+        self._app = app
+        self._endings = endings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if is_inference(scope):
+            await self._endings.watch(self._app, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _asked_for(scope: Scope) -> float:
+    """The caller's deadline in seconds; infinite without one, or where it makes no sense."""
+    try:
+        seconds = float(Headers(scope=scope).get(DEADLINE_HEADER, ""))
+    except ValueError:
+        return math.inf
+    return seconds if seconds > 0 else math.inf
+
+
+class _Exchange:
+    """One request and its answer; `error` is what ended it early, if anything did."""
+
+    def __init__(self, receive: Receive, send: Send, engine_is_dead: Callable[[], bool]) -> None:
+        self.error: RequestError | None = None
+        self._receive = receive
+        self._send = send
+        self._engine_is_dead = engine_is_dead
+        self._ended = asyncio.Event()
+        self._body_read = False
+        self._answer: Message | None = None
+        self._answered = False
+
+    def end(self, error: RequestError) -> None:
+        """Ends the exchange with `error`, unless it has ended."""
+        if self.error is None and not self._answered:
+            self.error = error
+            self._ended.set()
+
+    async def receive(self) -> Message:
+        """The client's next message, or its hang-up once the exchange was ended."""
+        message = asyncio.ensure_future(self._receive())
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({message, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not message.done():
+                return {"type": "http.disconnect"}
+            self._body_read = not message.result().get("more_body", False)
+            return message.result()
+        finally:
+            message.cancel()
+            ended.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Sends what the handler says, until the exchange was ended."""
+        if message["type"] == "http.response.start":
+            if message["status"] == 500 and self._engine_is_dead():
+                self.end(ServiceUnavailable("the engine has died; the server is stopping"))
+            if self.error is None:
+                self._answer = message
+        if self.error is None:
+            self._answered = not message.get("more_body", message["type"] != "http.response.body")
+            await self._send(message)
+
+    async def finish(self, scope: Scope) -> None:
+        """Tells the client of the error, in the way that is still open."""
+        if self.error is None:
+            return
+        if self._answer is None:
+            unread = not self._body_read
+            await refuse(self.error, scope, self._receive, self._send, unread=unread)
+        elif _is_stream(self._answer):
+            event = last_event(scope["path"], self.error).encode()
+            await self._send({"type": "http.response.body", "body": event, "more_body": False})
+
+
+def _is_stream(start: Message) -> bool:
+    return Headers(raw=start["headers"]).get("content-type", "").startswith("text/event-stream")

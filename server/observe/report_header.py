@@ -1,0 +1,37 @@
+"""The `roi` report as a response header, for routes whose bodies have no place for it.
+
+Anthropic's messages and the Responses API have schemas of their own; so `X-Sdrpn-Roi` carries the
+report there, and on every other route that looks twice, as JSON without the heat map.
+"""
+
+from __future__ import annotations
+
+import json
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.api.roi import RoiReport
+
+HEADER = "x-sdrpn-roi"
+STATE = "sdrpn_roi"
+"""The attribute of `request.state` that a handler leaves its report in."""
+
+
+class ReportHeader:
+    """ASGI middleware: adds HEADER to the answers of handlers that left a report."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+
+        async def send_with_report(message: Message) -> None:
+            report = scope.get("state", {}).get(STATE)
+            if message["type"] == "http.response.start" and isinstance(report, RoiReport):
+                fields = report.model_dump(mode="json", exclude={"heatmap"})
+                MutableHeaders(scope=message)[HEADER] = json.dumps(fields)
+            await send(message)
+
+        await self._app(scope, receive, send_with_report)

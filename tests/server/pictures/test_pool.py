@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+
+import pytest
+
+from server.pictures.pool import LARGE_PIXELS, PictureLanes
+
+
+async def test_work_is_done_off_the_event_loop() -> None:
+    lane = PictureLanes().lane(0)
+    assert await lane.run(threading.current_thread) is not threading.main_thread()
+
+
+async def test_an_exception_reaches_the_caller() -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await PictureLanes().lane(0).run(fail)
+
+
+async def test_a_burst_of_large_pictures_leaves_a_thread_to_small_ones() -> None:
+    lanes = PictureLanes(threads=2)
+    blocked = threading.Event()
+    large = [asyncio.create_task(lanes.lane(LARGE_PIXELS).run(blocked.wait)) for _ in range(8)]
+    await asyncio.sleep(0.05)
+    for _ in range(5):
+        small = lanes.lane(LARGE_PIXELS - 1).run(lambda: "done")
+        assert await asyncio.wait_for(small, 10) == "done"
+    assert not any(task.done() for task in large)
+    blocked.set()
+    await asyncio.gather(*large)
+
+
+async def test_pixels_held_are_bounded_in_each_lane() -> None:
+    lanes = PictureLanes(held_pixels=2 * LARGE_PIXELS)
+    large, small = lanes.lane(LARGE_PIXELS), lanes.lane(1)
+    third = asyncio.Event()
+
+    async def hold_a_third() -> None:
+        async with large.holding(LARGE_PIXELS):
+            third.set()
+
+    async with large.holding(LARGE_PIXELS):
+        async with large.holding(LARGE_PIXELS):
+            waiting = asyncio.create_task(hold_a_third())
+            await asyncio.sleep(0.05)
+            assert not third.is_set()
+            async with small.holding(1):
+                pass  # the other lane has room of its own
+        await asyncio.wait_for(third.wait(), 10)
+    await waiting
+
+
+async def test_whoever_came_first_is_let_in_first() -> None:
+    lane = PictureLanes(held_pixels=10).lane(1)
+    entered: list[int] = []
+
+    async def hold(pixels: int) -> None:
+        async with lane.holding(pixels):
+            entered.append(pixels)
+
+    async with AsyncExitStack() as holding:
+        await holding.enter_async_context(lane.holding(10))
+        waiting = [asyncio.create_task(hold(pixels)) for pixels in (9, 8, 1)]
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*waiting)
+    assert entered == [9, 8, 1]
+
+
+async def test_a_caller_that_gives_up_waiting_holds_nothing_up() -> None:
+    lane = PictureLanes(held_pixels=10).lane(1)
+
+    async def hold(pixels: int) -> None:
+        async with lane.holding(pixels):
+            pass
+
+    async with lane.holding(5):
+        impatient = asyncio.create_task(hold(10))
+        await asyncio.sleep(0.02)
+        behind = asyncio.create_task(hold(5))
+        await asyncio.sleep(0.02)
+        assert not behind.done(), "first come, first served"
+        impatient.cancel()
+        await asyncio.wait_for(behind, 10)
+    await asyncio.wait_for(hold(10), 10)
