@@ -14,9 +14,6 @@ from rpn_plugin.network.checkpoint import load_rpn_config
 CONNECTOR = "SdrpnConnector"
 """The name our KV connector is registered under."""
 
-RESEARCH_MODULE = "loadtests.compare.baselines.attention_connector"
-"""Where another connector of this name is, for research."""
-
 SETTINGS = "sdrpn"
 """The entry of the model's Hugging Face configuration that holds our settings."""
 
@@ -40,11 +37,9 @@ def hf_overrides(rpn: str | Path, memory_mib: float = RPN_MEMORY_MIB) -> dict[st
     }
 
 
-def kv_transfer_config(research: bool = False) -> dict[str, Any]:
-    """`kv_transfer_config` that carries RoI requests into the engine and maps out of it; with
-    `research` also what methods need that sdrpn is compared with.
+def kv_transfer_config() -> dict[str, Any]:
+    """`kv_transfer_config` that carries RoI requests into the engine and maps out of it.
 
     A producer only: as a consumer, vLLM would hold back freed blocks for loads that never come.
     """
-    module = {"kv_connector_module_path": RESEARCH_MODULE} if research else {}
-    return {"kv_connector": CONNECTOR, "kv_role": "kv_producer", **module}
+    return {"kv_connector": CONNECTOR, "kv_role": "kv_producer"}

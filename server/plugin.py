@@ -18,7 +18,6 @@ from starlette.datastructures import State
 from vllm import __version__ as VLLM_VERSION
 from vllm.v1.metrics.prometheus import get_prometheus_registry
 
-from loadtests.compare.baselines.ways import research_chat
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.network.checkpoint import load_rpn_config
@@ -73,10 +72,7 @@ class SdrpnEndpointPlugin:
         """
         defaults = _defaults(args, self._settings, engine_client)
         looker = Looker(defaults, _sources(self._settings))
-        plain_chat = state.openai_serving_chat
         _put_two_passes_into(state, looker)
-        if self._settings.research:
-            state.openai_serving_chat = research_chat(state.sdrpn_chat, plain_chat, looker)
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())

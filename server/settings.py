@@ -87,10 +87,6 @@ class Settings(BaseModel):
         description="serve /metrics on this port alone, without a key, and not on the main one",
     )
     playground: bool = Field(default=True, description="serve the page to try it on GET /")
-    research: bool = Field(
-        default=False,
-        description="also answer by the methods that `python -m loadtests.compare` compares",
-    )
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:

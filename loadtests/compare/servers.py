@@ -49,7 +49,7 @@ def running(
     Raises RuntimeError if one does not start, LaunchError if it cannot.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers as well
-    planned = launch.plan(model, None, flags, {**os.environ, "SDRPN_RESEARCH": "1"})
+    planned = launch.plan(model, None, flags, os.environ)
     started: dict[str, subprocess.Popen[bytes]] = {}
     urls = dict(given)
     logs = {name: folder / f"{name}.log" for name in ("stock", "sdrpn") if name not in given}

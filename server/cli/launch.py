@@ -97,7 +97,7 @@ def plan(
     LaunchError.
     """
     try:
-        research = read_settings(environment).research
+        read_settings(environment)
     except SettingsError as error:
         raise LaunchError(str(error)) from error
     shipped = model is None
@@ -113,7 +113,7 @@ def plan(
     started_with = [
         *("--model", model),
         *("--hf-overrides", json.dumps({**overrides, **hf_overrides(folder)})),
-        *("--kv-transfer-config", json.dumps(kv_transfer_config(research))),
+        *("--kv-transfer-config", json.dumps(kv_transfer_config())),
         *_defaults_not_given(defaults, arguments),
         *arguments,
     ]
