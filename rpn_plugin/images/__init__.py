@@ -1,1 +1,4 @@
-"""Pictures for the model: decoding, scaling to token budgets, crops. Needs Pillow and families only."""
+"""Pictures for the model: decoding, scaling to token budgets, crops.
+
+Needs Pillow and families only.
+"""

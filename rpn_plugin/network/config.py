@@ -80,7 +80,8 @@ class RpnConfig:
         )
         if not all(0 <= limit <= 1 for limit in gate):
             raise ValueError(
-                "gate_min_peak, gate_max_area, gate_max_confidence and gate_min_probability are from 0 to 1"
+                "gate_min_peak, gate_max_area, gate_max_confidence and gate_min_probability "
+                "are from 0 to 1"
             )
         if self.gate_confidence_tokens < 1:
             raise ValueError(

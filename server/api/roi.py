@@ -192,8 +192,9 @@ class RoiReport(BaseModel):
     steps that took place: `pictures` (decoding and base views), `pass1`, `rpn` (the part of pass 1
     the RPN took), `crop`. `pass1_usage` is null where pass 1 did not run; the response's own
     `usage` is that of pass 2 alone.
-    `confidence` and `gate_probability`, there only if the gate asked for them, are the least probability of the first
-    tokens of the base view's answer, and the learned gate's that a second look is needed.
+    `confidence` and `gate_probability`, there only if the gate asked for them, are the least
+    probability of the first tokens of the base view's answer, and the learned gate's that a
+    second look is needed.
     `heatmap`, there only when asked for and made, is the RoI map: [rows][cols] probabilities.
     """
 

@@ -27,7 +27,7 @@ class Admission:
         self.closed: str | None = None
 
     def enter(self) -> None:
-        """Takes one more request. Raises TooManyRequests or ServiceUnavailable where that cannot be."""
+        """Takes one more request. Raises TooManyRequests or ServiceUnavailable."""
         if self.closed:
             raise ServiceUnavailable(self.closed)
         self.grow(1)

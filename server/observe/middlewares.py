@@ -1,4 +1,4 @@
-"""How a request is told from others: its id, its log line, its trace (and `server.observe.metrics`)."""
+"""A request's id, its log line and its trace (its metrics: `server.observe.metrics`)."""
 
 from __future__ import annotations
 

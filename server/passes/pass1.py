@@ -60,7 +60,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What pass 1 is to find out; `confidence_tokens`: and how sure the model is of so many tokens."""
+    """What pass 1 is to find out; `confidence_tokens`: and the model's confidence in so many
+    tokens.
+    """
 
     roi: RoiRequest
     confidence_tokens: int = 0

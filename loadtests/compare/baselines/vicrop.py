@@ -3,8 +3,8 @@
 Two passes find the region: the question's attention to the picture in one of the model's layers,
 and that of a general instruction. Where the first is large beside the second, a window is laid
 (`window.py`), and pass 3 answers with its crop, as our pass 2 does. The layer is the one behind the
-tap (`loadtests.compare.baselines.layer_attention`). The paper's passes have nothing in common but the model, which
-is `vicrop`; `vicrop-cached` lets each find its prefix in the cache, as vLLM would have it.
+tap (`layer_attention.py`). The paper's passes have nothing in common but the model, which is
+`vicrop`; `vicrop-cached` lets each find its prefix in the cache, as vLLM would have it.
 """
 
 from __future__ import annotations
