@@ -2,6 +2,8 @@
 # make test         install (Debian packages too), then formatter check, linter, strict type check and all tests
 # make demo-model   train the shipped model again from nothing (about two hours on two cores)
 # make demo-eval    measure the shipped model through a running endpoint, on pages it never saw
+# make wheel        build sdrpn's wheel into dist/
+# make image        build the container image: TARGET=cpu (the default), gpu or ray
 # make lock         resolve the CPU environment afresh and write requirements/cpu.lock
 
 SHELL := /bin/bash
@@ -11,6 +13,8 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 PORT ?= 8000
+TARGET ?= cpu
+IMAGE ?= sdrpn:$(TARGET)
 RUN := $(VENV)/bin/python
 LOCK := requirements/cpu.lock
 SYSTEM := requirements/system.txt
@@ -20,7 +24,7 @@ LMMS_EVAL := $(VENV)/lmms-eval
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help install serve system test demo-model demo-eval lock clean
+.PHONY: help install serve system test demo-model demo-eval wheel image lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -78,6 +82,12 @@ demo-model: $(INSTALLED)
 
 demo-eval: $(INSTALLED)
 	@exec $(RUN) -m demo.eval
+
+wheel: $(INSTALLED)
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+image:
+	docker build --target $(TARGET) --tag $(IMAGE) .
 
 lock:
 	rm -rf .venv-lock && python3 -m venv .venv-lock

@@ -13,7 +13,8 @@ from rpn_plugin.families import FAMILIES, Family, family_named, family_of_archit
 from rpn_plugin.network.config import RpnConfig
 
 VLLM_VERSIONS = ">=0.32,<0.33"
-_VLLM_SERIES = ("0", "32")
+"""The supported vLLM: pyproject, Dockerfile and lock are tested against it (CONTRIBUTING.md)."""
+_VLLM_SERIES = VLLM_VERSIONS.removeprefix(">=").split(",")[0].split(".")
 # What the RPN has in common with the layers it was distilled from.
 _SHARED_SHAPE = (
     "hidden_size",
@@ -34,7 +35,7 @@ def check_vllm_version(version: str | None) -> None:
     """Raises CompatibilityError unless `version` (None: not installed) is one we are tested on."""
     if version is None:
         raise CompatibilityError(f"vLLM is not installed; sdrpn needs {VLLM_VERSIONS}")
-    if tuple(version.split(".")[:2]) != _VLLM_SERIES:
+    if version.split(".")[:2] != _VLLM_SERIES:
         raise CompatibilityError(f"vLLM {version} is not supported; sdrpn needs {VLLM_VERSIONS}")
 
 
