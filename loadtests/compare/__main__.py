@@ -96,9 +96,7 @@ def _measuring(
     model = options.model
     if options.model_shape:
         model = str(write_model(SHAPES[options.model_shape], options.out / "model"))
-    given = {"stock": options.stock, "sdrpn": options.url}
-    urls = {name: url.rstrip("/") for name, url in given.items() if url}
-    with running(options.out, model, flags, urls) as servers:
+    with running(options.out, model, flags) as servers:
         measuring = Measuring(servers, arms, options.share)
         measuring.warm_up()
         yield measuring

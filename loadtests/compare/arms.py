@@ -1,8 +1,8 @@
 """What is compared: each arm is a server, and what its requests say beside the question.
 
 All arms get the same pages. `plain` and what only differs from it in tokens go to stock vLLM, a
-server of the same model and flags in a process without our plugins; the rest go to ours, the last
-ones to its research arms (`server/research/`).
+server of the same model and flags in a process without our plugins; the rest go to ours, some
+of them to a baseline in the same engine (`baselines/`).
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def all_arms(budgets: Budgets) -> list[Arm]:
         Arm("zoom", "sdrpn", _always(zoom), base),
         Arm("gate", "sdrpn", _told(roi) if budgets.forced else gate, base),
         Arm(
-            "recompute", "sdrpn", _always({**zoom, "research": "recompute"}), base, encoded_again=1
+            "recompute", "sdrpn", _always({**zoom, "baseline": "recompute"}), base, encoded_again=1
         ),
-        Arm("vicrop", "sdrpn", _always({**zoom, "research": "vicrop"}), base, encoded_again=2),
-        Arm("vicrop, cached", "sdrpn", _always({**zoom, "research": "vicrop-cached"}), base),
+        Arm("vicrop", "sdrpn", _always({**zoom, "baseline": "vicrop"}), base, encoded_again=2),
+        Arm("vicrop, cached", "sdrpn", _always({**zoom, "baseline": "vicrop-cached"}), base),
         Arm("s2", "sdrpn", _tiles(base), base),
     ]
 

@@ -50,8 +50,6 @@ def parse(argv: Sequence[str], about: str) -> tuple[argparse.Namespace, list[str
     add("--model", help="a folder or name; default: the shipped one")
     add("--model-shape", choices=list(SHAPES), help="no model: one of this size, without weights")
     add("--load-format", help="vLLM's; a shape without weights needs `dummy`")
-    add("--stock", metavar="URL", help="a running server of stock vLLM; none is started")
-    add("--url", metavar="URL", help="a running `sdrpn serve --research`; none is started")
     options = parser.parse_args(own)
     if options.model_shape and (options.model or options.load_format != "dummy"):
         parser.error("--model-shape stands in for --model, and needs --load-format dummy")

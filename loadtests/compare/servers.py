@@ -1,8 +1,8 @@
-"""The two servers of a comparison: ours, and stock vLLM of the same model, flags and threads.
+"""The two servers of a comparison: sdrpn, and stock vLLM with the same model, flags and threads.
 
-Stock vLLM is started without our plugins (`VLLM_PLUGINS` empty), with `sdrpn serve`'s arguments but
-for the two that attach an RPN. Both stay loaded, and are asked in turn: an idle engine waits on a
-socket and costs memory alone.
+Stock vLLM runs without our plugins (`VLLM_PLUGINS` empty), with `sdrpn serve`'s arguments except
+the two that attach an RPN. sdrpn runs with the plugin of the baselines. Both stay loaded and get
+requests in turn: an idle engine waits on a socket and costs memory alone.
 """
 
 from __future__ import annotations
@@ -11,26 +11,32 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 from demo.endpoint import free_port, stop
+from loadtests.compare.baselines import PLUGIN_FOLDER, PLUGINS
 from server.cli import launch
 
-_OURS_ALONE = ("--hf-overrides", "--kv-transfer-config")
-_STOCK_ALONE = ("--trust-request-mm-kwargs",)
-"""Its requests name their token budgets so; ours have `roi`."""
+CACHE_BYTES = 2 * 2**30
+"""KV cache of each server unless the flags size it: at 16 concurrent chats of about 1,200 tokens a
+7B model needs half of it. vLLM's default, a share of all memory, fits one server of a machine.
+"""
+_ROOT = Path(__file__).resolve().parents[2]
+_SDRPN_ONLY = ("--hf-overrides", "--kv-transfer-config")
+_STOCK_ONLY = ("--trust-request-mm-kwargs",)
+"""Requests to stock vLLM name their token budgets so; those to sdrpn have `roi`."""
+_CACHE_FLAGS = ("--kv-cache-memory-bytes", "--gpu-memory-utilization", "--num-gpu-blocks-override")
 _START_WITHIN = 1200.0
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Where both listen, what the model is called, and where they log."""
+    """Where both listen, the model's served name, and their logs."""
 
     urls: dict[str, str]
     model: str
@@ -38,47 +44,61 @@ class Servers:
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path,
-    model: str | None,
-    flags: Sequence[str],
-    given: dict[str, str],
-) -> Iterator[Servers]:
-    """Both servers, ready; those at `given` URLs are used as they are, the others ended after.
+def running(folder: Path, model: str | None, flags: Sequence[str]) -> Iterator[Servers]:
+    """Both servers, ready, for the block; their logs are in `folder`.
 
     Raises RuntimeError if one does not start, LaunchError if it cannot.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the servers as well
-    planned = launch.plan(model, None, flags, os.environ)
+    planned = launch.plan(model, None, [*flags, *cache_size(flags)], os.environ)
     started: dict[str, subprocess.Popen[bytes]] = {}
-    urls = dict(given)
-    logs = {name: folder / f"{name}.log" for name in ("stock", "sdrpn") if name not in given}
+    urls: dict[str, str] = {}
+    logs = {name: folder / f"{name}.log" for name in ("stock", "sdrpn")}
     try:
         for name, log in logs.items():
             port = free_port()
             urls[name] = f"http://127.0.0.1:{port}"
             started[name] = _start(name, planned, port, log)
         for name, url in urls.items():
-            _wait(name, url, started.get(name), logs.get(name))
+            _wait(name, url, started[name], logs[name])
         yield Servers(urls, _served_model(urls["sdrpn"]), logs)
     finally:
         for process in started.values():
             stop(process)
 
 
+def cache_size(flags: Sequence[str]) -> list[str]:
+    """The flag that sizes a server's KV cache; none if `flags` do."""
+    names = {flag.partition("=")[0].replace("_", "-") for flag in flags}
+    if names & set(_CACHE_FLAGS):
+        return []
+    return ["--kv-cache-memory-bytes", str(CACHE_BYTES)]
+
+
+def with_baselines(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` for a server that also answers by the baselines."""
+    paths = [str(_ROOT), str(PLUGIN_FOLDER), environment.get("PYTHONPATH", "")]
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "VLLM_PLUGINS": ",".join(PLUGINS),
+    }
+
+
 def _start(name: str, planned: launch.Launch, port: int, log: Path) -> subprocess.Popen[bytes]:
-    ours = name == "sdrpn"
-    stock = [*_without(planned.arguments, _OURS_ALONE), *_STOCK_ALONE]
-    arguments = planned.arguments if ours else stock
-    module = "server.process" if ours else "vllm.entrypoints.openai.api_server"
-    plugins = {} if ours else {"VLLM_PLUGINS": ""}
+    if name == "sdrpn":
+        command = planned.command
+        environment = with_baselines(planned.environment)
+    else:
+        command = (*_without(planned.plain_command, _SDRPN_ONLY), *_STOCK_ONLY)
+        environment = {**planned.environment, "VLLM_PLUGINS": ""}
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments, "--port", str(port)],
+            [*command, "--port", str(port)],
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env={**planned.environment, **plugins},
+            env=environment,
         )
 
 
@@ -90,16 +110,14 @@ def _without(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
     return left
 
 
-def _wait(name: str, url: str, process: subprocess.Popen[bytes] | None, log: Path | None) -> None:
+def _wait(name: str, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_WITHIN
-    while time.monotonic() < deadline and (process is None or process.poll() is None):
-        try:
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", timeout=15.0).status_code == 200:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.5)
-    raise RuntimeError(f"{name} did not start; see {log or url}")
+    raise RuntimeError(f"{name} did not start; see {log}")
 
 
 def _served_model(url: str) -> str:

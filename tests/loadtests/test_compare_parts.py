@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 
 from loadtests.compare.arms import Budgets, all_arms
+from loadtests.compare.baselines.engine_plugin import register as register_baselines
 from loadtests.compare.baselines.window import best_window
 from loadtests.compare.capacity import capacity
 from loadtests.compare.cells import Cell, Measured, Results, plan
@@ -22,7 +26,10 @@ from loadtests.compare.limit import Prices, fit
 from loadtests.compare.options import parse
 from loadtests.compare.pages import chat, pages
 from loadtests.compare.ratios import ratio
+from loadtests.compare.servers import cache_size, with_baselines
 from loadtests.compare.shapes import SHAPES, write_model
+from rpn_plugin.engine.plugin import register
+from rpn_plugin.engine_args import CONNECTOR
 from server.cli.launch import plan as plan_launch
 
 BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"max_confidence": 0.7})
@@ -130,6 +137,45 @@ def test_a_shape_needs_weights_made_up() -> None:
     )
     assert options.model_shape == "tiny"
     assert flags == ["--dtype", "bfloat16", "--load-format", "dummy"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "given"),
+    [
+        ([], False),
+        (["--dtype", "bfloat16"], False),
+        (["--kv-cache-memory-bytes", "1000000000"], True),
+        (["--gpu-memory-utilization=0.4"], True),
+        (["--gpu_memory_utilization", "0.4"], True),
+    ],
+)
+def test_compared_servers_have_an_explicit_cache_size(flags: list[str], given: bool) -> None:
+    assert bool(cache_size(flags)) is not given
+
+
+def test_the_baselines_are_found_as_plugins_without_being_installed() -> None:
+    environment = with_baselines({"PYTHONPATH": "/elsewhere", "VLLM_PLUGINS": "sdrpn_endpoint"})
+    assert environment["VLLM_PLUGINS"] == "sdrpn,sdrpn_baselines"
+    paths = environment["PYTHONPATH"].split(os.pathsep)
+    assert paths[-1] == "/elsewhere"
+    for group in ("vllm.general_plugins", "vllm.endpoint_plugins"):
+        plugins = [
+            entry.load()
+            for distribution in metadata.distributions(path=paths)
+            for entry in distribution.entry_points.select(group=group, name="sdrpn_baselines")
+        ]
+        assert len(plugins) == 1, group
+
+
+def test_the_baselines_connector_replaces_the_products_in_either_order() -> None:
+    for registrations in ([register, register_baselines], [register_baselines, register]):
+        KVConnectorFactory._registry.pop(CONNECTOR, None)
+        for registration in registrations:
+            registration()
+        connector = KVConnectorFactory.get_connector_class_by_name(CONNECTOR)
+        assert connector.__name__ == "AttentionConnector"
+    KVConnectorFactory._registry.pop(CONNECTOR, None)
+    register()
 
 
 LOGS = {

@@ -1,8 +1,6 @@
-"""The side channel with one more thing to ask for: attention (`attention.py`), for research alone.
+"""sdrpn's KV connector, which also answers requests for attention (`layer_attention.py`).
 
-`sdrpn serve --research` names this module beside the connector's name, and vLLM takes the class
-from here (`kv_connector_module_path`). Requests for attention go
-the way of requests for RoI maps; only in the worker they part.
+Requests for attention travel like requests for RoI maps; the worker handles them apart.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.request import Request
 
-from loadtests.compare.baselines.attention_request import wants_attention
+from loadtests.compare.baselines.attention_request import asks_for_attention
 from loadtests.compare.baselines.layer_attention import LayerAttention
-from rpn_plugin.engine import connector
+from rpn_plugin.engine.connector import SdrpnConnector
 from rpn_plugin.engine.jobs import RoiJob, RoiJobs, RoiResults
 from rpn_plugin.engine.tap import TapLayer
 from rpn_plugin.engine.tap_rows import unpack
@@ -28,49 +26,49 @@ from rpn_plugin.messages import RoiError, RoiMap
 
 
 @dataclass(frozen=True)
-class ResearchJobs(RoiJobs):
-    """The jobs of a step; `attention` are those that do not ask the RPN."""
+class JobsWithAttention(RoiJobs):
+    """The jobs of a step; those in `attention` are not for the RPN."""
 
     attention: tuple[RoiJob, ...] = ()
 
 
-class SdrpnConnector(connector.SdrpnConnector):
-    """The connector of that name, and attention for requests that ask for it."""
+class AttentionConnector(SdrpnConnector):
+    """sdrpn's connector, with attention for requests that ask for it."""
 
     def __init__(
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
-        self._attentive: set[str] = set()
+        self._for_attention: set[str] = set()
 
     # In the scheduler.
 
     def on_new_request(self, request: Request) -> None:
         """A request has arrived."""
-        if wants_attention(request.kv_transfer_params):
-            self._attentive.add(request.request_id)
+        if asks_for_attention(request.kv_transfer_params):
+            self._for_attention.add(request.request_id)
         super().on_new_request(request)
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> RoiJobs:
-        """A step's jobs, those for attention apart."""
+        """A step's jobs; those for attention are listed apart."""
         jobs = super().build_connector_meta(scheduler_output)
-        if not any(job.request_id in self._attentive for job in jobs.jobs):
+        if not any(job.request_id in self._for_attention for job in jobs.jobs):
             return jobs
-        attention = tuple(job for job in jobs.jobs if job.request_id in self._attentive)
-        others = tuple(job for job in jobs.jobs if job.request_id not in self._attentive)
-        return ResearchJobs(**{**vars(jobs), "jobs": others}, attention=attention)
+        attention = tuple(job for job in jobs.jobs if job.request_id in self._for_attention)
+        others = tuple(job for job in jobs.jobs if job.request_id not in self._for_attention)
+        return JobsWithAttention(**{**vars(jobs), "jobs": others}, attention=attention)
 
     def request_finished_all_groups(
         self, request: Request, block_ids: tuple[list[int], ...]
     ) -> tuple[bool, dict[str, Any] | None]:
         """A request ends."""
-        self._attentive.discard(request.request_id)
+        self._for_attention.discard(request.request_id)
         return super().request_finished_all_groups(request, block_ids)
 
     # In a worker.
 
     def register_kv_caches(self, kv_caches: dict[str, Tensor]) -> None:
-        """The caches have been allocated: find the tap's, and make its layer's attention."""
+        """The caches are allocated: find the tap's, and build the attention of its layer."""
         super().register_kv_caches(kv_caches)
         taps = get_layers_from_vllm_config(self._vllm_config, TapLayer, list(kv_caches))
         ((name, tap),) = taps.items()
@@ -84,10 +82,10 @@ class SdrpnConnector(connector.SdrpnConnector):
         self._layer = attention.to(self._rows.device, self._rows.dtype)
 
     def build_connector_worker_meta(self) -> RoiResults | None:
-        """The step's forward is launched: run its jobs."""
+        """The step's forward pass is launched: run its jobs."""
         jobs = self._get_connector_metadata()
         results = super().build_connector_worker_meta()
-        if not isinstance(jobs, ResearchJobs):
+        if not isinstance(jobs, JobsWithAttention):
             return results
         weights = RoiResults({job.request_id: self._read(job) for job in jobs.attention})
         return results.aggregate(weights) if results else weights
@@ -105,5 +103,5 @@ class SdrpnConnector(connector.SdrpnConnector):
             weights = self._layer(hidden, positions)[span].cpu()
             spanned = positions[1:, span.stop - 1] - positions[1:, span.start] + 1
             return RoiMap(weights.reshape(spanned.tolist()).numpy(), 0.0)
-        except Exception as error:  # an exception here would end the engine, for everybody
+        except Exception as error:  # an exception here would end the engine
             return RoiError(f"no attention: {error}")

@@ -1,7 +1,7 @@
-"""How much the last token of a prompt looks at a picture, in the model's layer behind the tap.
+"""Attention weights of a prompt's last token, in the model's layer behind the tap.
 
-vLLM's attention kernels keep no weights. But the tap holds what enters that layer, of every token;
-its norm and its query and key projections, read from the model's own files, make them again: for
+vLLM's attention kernels keep no weights. The tap holds the input of that layer for every token; the
+layer's norm and its query and key projections, read from the model's own files, recompute them: for
 each head the softmax over all tokens of the prompt, then the mean over heads.
 """
 
@@ -26,14 +26,14 @@ class LayerAttention(nn.Module):
     def __init__(self, config: RpnConfig) -> None:
         super().__init__()
         self.config = config
-        # The RPN's last layer has just what is wanted of the model's: norm, queries and keys.
+        # The RPN's last layer has exactly the parts needed: norm, queries and keys.
         self.layer = ScoreLayer(config).requires_grad_(False)
 
     def load(self, model: str) -> None:
         """Take layer B's weights from the folder `model`. CompatibilityError if it has none."""
-        beginning = f"layers.{self.config.tap_layer}."
+        prefix = f"layers.{self.config.tap_layer}."
         for name, parameter in self.layer.named_parameters():
-            parameter.copy_(_tensor(Path(model), beginning + name))
+            parameter.copy_(_tensor(Path(model), prefix + name))
 
     def forward(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """Weights float32 [seq] of the last token of states [seq, hidden_size], whose rope
@@ -57,4 +57,4 @@ def _tensor(folder: Path, ending: str) -> Tensor:
                 if name.endswith(f".{ending}") and "visual" not in name:
                     tensor: Tensor = weights.get_tensor(name)
                     return tensor
-    raise CompatibilityError(f"research: no weights {ending} in the folder {folder}")
+    raise CompatibilityError(f"no weights {ending} in the folder {folder}")

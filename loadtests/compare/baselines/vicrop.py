@@ -1,10 +1,10 @@
 """ViCrop without training (arXiv 2502.17422, "relative attention"), in the same engine.
 
 Two passes find the region: the question's attention to the picture in one of the model's layers,
-and that of a general instruction. Where the first is large beside the second, a window is laid
-(`window.py`), and pass 3 answers with its crop, as our pass 2 does. The layer is the one behind the
-tap (`layer_attention.py`). The paper's passes have nothing in common but the model, which is
-`vicrop`; `vicrop-cached` lets each find its prefix in the cache, as vLLM would have it.
+and that of a general instruction. `window.py` places a window where the first is large relative to
+the second, and pass 3 answers with its crop, as sdrpn's pass 2 does. The layer is the one behind
+the tap (`layer_attention.py`). The paper's passes share nothing but the model: `vicrop`. With
+`vicrop-cached` each finds its prefix in vLLM's cache.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ SMALLEST = 1 / 4
 """The smallest window's share of a picture's side. In the paper it has as many pixels as the
 model's whole view: of the demo's pages, 896 pixels wide and shown at 224, a quarter.
 """
-_SURE = 20.0
+_CERTAIN = 20.0
 """The logit of a cell in the window; that of one outside is its negative."""
 
 
 class ViCropChat(TwoPassChat):
     """Our chat handler with ViCrop's two passes and window in place of pass 1 and its map.
 
-    `handler` is vLLM's, or one that finds nothing cached; `at_once`: neither pass waits for what
-    the other leaves in the cache.
+    `handler` is vLLM's, or one without caching; `concurrent`: the two passes run together, so that
+    neither waits for what the other leaves in the cache.
     """
 
-    def __init__(self, handler: Any, looker: Looker, at_once: bool) -> None:
+    def __init__(self, handler: Any, looker: Looker, concurrent: bool) -> None:
         super().__init__(handler, looker)
-        self._attentive = _Attentive(handler)
-        self._at_once = at_once
+        self._attention_chat = _AttentionChat(handler)
+        self._concurrent = concurrent
 
     async def _look(
         self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
@@ -54,17 +54,18 @@ class ViCropChat(TwoPassChat):
         async def passes(messages: list[Any], wanted: Wanted) -> FirstLook:
             chats = (messages, [_general(message) for message in messages])
             looks = [
-                first_look(self._attentive, request, chat, wanted, raw_request) for chat in chats
+                first_look(self._attention_chat, request, chat, wanted, raw_request)
+                for chat in chats
             ]
-            if self._at_once:
+            if self._concurrent:
                 return _window(*await asyncio.gather(*looks))
             return _window(await looks[0], await looks[1])
 
         return await self._looker.look(asked.messages, asked.pictures, asked.options, passes)
 
 
-class _Attentive:
-    """A chat handler whose passes bring attention in place of the RPN's map."""
+class _AttentionChat:
+    """A chat handler whose passes return attention in place of the RPN's map."""
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
@@ -79,7 +80,7 @@ class _Attentive:
 
 
 def _general(message: Any) -> Any:
-    """A user's message with the general instruction for its words."""
+    """A user's message with the general instruction as its text."""
     content = message.get("content")
     if message.get("role") != "user" or not isinstance(content, list):
         return message
@@ -88,12 +89,12 @@ def _general(message: Any) -> Any:
 
 
 def _window(question: FirstLook, general: FirstLook) -> FirstLook:
-    """What both passes read, and a map of the window they point at: sure inside, sure outside."""
+    """The tokens of both passes, and a map that is certain of the window they point at."""
     relative = _attention(question) / _attention(general)
     rows, cols = relative.shape
     x0, y0, x1, y1 = best_window(relative, side=math.sqrt(rows * cols) * SMALLEST)
-    logits = np.full((rows, cols), -_SURE, dtype=np.float32)
-    logits[y0:y1, x0:x1] = _SURE
+    logits = np.full((rows, cols), -_CERTAIN, dtype=np.float32)
+    logits[y0:y1, x0:x1] = _CERTAIN
     seconds = question.roi_map.seconds + general.roi_map.seconds
     usage = PassUsage(
         prompt_tokens=question.usage.prompt_tokens + general.usage.prompt_tokens,

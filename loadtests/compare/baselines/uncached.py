@@ -1,8 +1,8 @@
-"""A chat handler that finds nothing cached: every pass computes its whole prompt.
+"""A chat handler without prefix caching: every pass computes its whole prompt.
 
-So the released two-pass code works: it runs the model on the base view, throws that away, and runs
-it on base view and crop. (A separate pass 1 could end after the RPN's layers; vLLM always runs all
-of them.)
+The released two-pass code works this way: it runs the model on the base view, discards the result,
+and runs it on base view and crop. (A separate pass 1 could end after the RPN's layers; vLLM always
+runs all of them.)
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 _VIEW = "image_pil"
 
 
-class Forgetful:
-    """Stands in for vLLM's chat handler, with caches of its own for every chat."""
+class UncachedChat:
+    """Stands in for vLLM's chat handler. No two requests share cache entries."""
 
     def __init__(self, handler: Any) -> None:
         self._handler = handler
@@ -28,7 +28,11 @@ class Forgetful:
     async def create_chat_completion(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
     ) -> Any:
-        """vLLM's answer. A salt parts the prefix cache; views of other names, those of pictures."""
+        """vLLM's answer.
+
+        A cache salt of its own keeps a request's entries in the prefix cache apart; new names for
+        its views keep those in the caches of pictures apart.
+        """
         salt = secrets.token_hex(8)
         messages = [_renamed(message, salt) for message in request.messages]
         changes = {"cache_salt": salt, "messages": messages}
