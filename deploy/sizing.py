@@ -19,7 +19,7 @@ BATCH_TOKENS = 8192
 """The most tokens an RPN batch holds: vLLM's --max-num-batched-tokens."""
 
 RPN_MEMORY_MIB = 256
-"""What the RPN may remember of prompts it has seen (rpn_plugin/engine_args.py)."""
+"""The RPN's prefix cache (rpn_plugin/engine_args.py)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Shape:
 
     @property
     def remembered_bytes(self) -> int:
-        """What the RPN keeps of one token: keys and values of whole layers, keys of the scoring."""
+        """The prefix cache of one token: keys and values of whole layers, keys of the scoring."""
         return (2 * (DEPTH - 1) + 1) * self.kv_heads * self.head_dim * _BYTES
 
     @property
@@ -85,7 +85,7 @@ def table() -> str:
     """The models' figures in Markdown."""
     lines = [
         "| model | KV cache, bytes/token | tap, bytes/token | cache capacity lost | RPN weights "
-        "(R = 3) | RPN batch of 8,192 tokens | 256 MiB remember |",
+        "(R = 3) | RPN batch of 8,192 tokens | prefix cache of 256 MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for shape in MODELS:
