@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from demo.tokenizer import SPECIAL_TOKENS, build_tokenizer
-from rpn_plugin.images.scaling import CELL
+from rpn_plugin.images.grids import CELL
 
 MODEL_DIR = Path(__file__).parent / "model"
 """Where the shipped model lives."""

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from demo.drawing import Box, draw_sign, draw_tag
 from demo.questions import COLOURS, code_question
-from rpn_plugin.images.scaling import CELL, view_grid
+from rpn_plugin.images.grids import CELL, view_grid
 
 KINDS = ("tags", "signs")
 SIZES = ((896, 896), (896, 896), (896, 896), (1064, 896), (896, 1064))

@@ -14,7 +14,6 @@ from demo.views import CROP_TOKENS
 from rpn_plugin.distill.distributed import join
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
-from rpn_plugin.images.scaling import base_picture
 from rpn_plugin.network.checkpoint import load_rpn, save_rpn
 
 RPN_SEED = 303
@@ -43,7 +42,7 @@ def distill_rpn(model: Path, runs: Path, recipe: RpnRecipe) -> None:
     if not data.exists():
         write_pages(RPN_SEED, recipe.pages, data.parent)
     processes = join("auto")
-    run = Run(str(model), data, runs / "rpn", recipe.settings, processes, base_picture)
+    run = Run(str(model), data, runs / "rpn", recipe.settings, processes)
     run.labels()
     run.train()
     processes.close()

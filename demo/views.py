@@ -15,7 +15,9 @@ from PIL import Image
 
 from demo.drawing import Box
 from demo.pages import BASE_TOKENS, Page
-from rpn_plugin.images.scaling import CELL, scale_to_grid, view_grid
+from rpn_plugin.images import base_view as base_views
+from rpn_plugin.images import crops
+from rpn_plugin.images.grids import CELL, view_grid
 
 CROP_TOKENS = 64
 """Crop token budget the demo model is trained and served with."""
@@ -33,16 +35,16 @@ class View:
 
 def base_view(page: Page) -> View:
     """The whole page under the base token budget."""
-    grid = view_grid(page.image.size, BASE_TOKENS)
-    pixels = np.asarray(scale_to_grid(page.image, grid))
-    return View(pixels, grid, (0, 0, *page.image.size))
+    return _view(base_views.base_view(page.image, BASE_TOKENS), (0, 0, *page.image.size))
 
 
 def crop_view(page: Page, box: Box) -> View:
     """The part of the page in `box`, scaled to the crop token budget."""
-    crop = page.image.crop(box)
-    grid = view_grid(crop.size, CROP_TOKENS, enlarge=True)
-    return View(np.asarray(scale_to_grid(crop, grid)), grid, box)
+    return _view(crops.crop_view(page.image, box, CROP_TOKENS), box)
+
+
+def _view(view: Image.Image, box: Box) -> View:
+    return View(np.asarray(view), (view.height // CELL, view.width // CELL), box)
 
 
 def proposed_box(page: Page, target: Box, rng: Random) -> Box:

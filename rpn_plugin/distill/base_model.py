@@ -8,10 +8,9 @@ interface, and one image token per cell of the picture.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,9 @@ from rpn_plugin.distill.labels.attention import (
     register,
 )
 from rpn_plugin.families import Family, family_of_architecture
-from rpn_plugin.families.base import ImageGrid
+from rpn_plugin.images.base_view import base_view
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.rpn import RegionProposalNetwork
-
-Show = Callable[[Image.Image, int, ImageGrid], Image.Image]
-"""Makes the base view of a picture under a token budget, exactly as the server will."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,11 @@ class BaseModel:
         model: Any,
         processor: Any,
         family: Family,
-        view: Callable[[Image.Image], Image.Image],
+        base_tokens: int,
         device: torch.device,
     ) -> None:
         self.model, self.family, self.device = model.to(device).eval(), family, device
-        self._processor, self.view = processor, view
+        self._processor, self._base_tokens = processor, base_tokens
         self.model.requires_grad_(False)
         self._decoder = model.get_decoder()
         self._positions: Tensor | None = None
@@ -68,7 +64,7 @@ class BaseModel:
 
     @classmethod
     def load(
-        cls, name: str | Path, show: Show, tokens: int, *, device: torch.device, dtype: torch.dtype
+        cls, name: str | Path, tokens: int, *, device: torch.device, dtype: torch.dtype
     ) -> BaseModel:
         """The model with that Hugging Face name or folder, its base views under a budget of
         `tokens`. Raises DataError if it is no such.
@@ -89,8 +85,7 @@ class BaseModel:
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"cannot load the model {name}: {reason}") from error
-        view = partial(_shown, show, tokens, family.image.of(model.config.to_dict()))
-        return cls(model, processor, family, view, device)
+        return cls(model, processor, family, tokens, device)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -116,6 +111,10 @@ class BaseModel:
     def heads(self) -> int:
         """Query heads of each layer."""
         return int(self._decoder.config.num_attention_heads)
+
+    def view(self, picture: Image.Image) -> Image.Image:
+        """The base view of an RGB picture, as the server shows it."""
+        return base_view(picture, self._base_tokens, self.image)
 
     def prompts(
         self,
@@ -262,10 +261,6 @@ class BaseModel:
 
     def _note_positions(self, _module: Any, _args: Any, named: dict[str, Any]) -> None:
         self._positions = named.get("position_ids")
-
-
-def _shown(show: Show, tokens: int, grid: ImageGrid, picture: Image.Image) -> Image.Image:
-    return show(picture, tokens, grid)
 
 
 def check_family(config: Mapping[str, Any]) -> Family:

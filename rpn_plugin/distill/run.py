@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from rpn_plugin.distill.base_model import BaseModel, Show
+from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.formats import read_samples
 from rpn_plugin.distill.data.samples import DataError, Rejected, Sample, check_share, write_rejected
 from rpn_plugin.distill.data.shards import Shards
@@ -43,8 +43,7 @@ from rpn_plugin.network.rpn import RegionProposalNetwork
 class Run:
     """One run: `model` (a Hugging Face name or folder) on `data`, into `folder`.
 
-    `show` makes base views as the server does. Methods raise DataError, ValueError or
-    OtherSettings, one line each.
+    Methods raise DataError, ValueError or OtherSettings, one line each.
     """
 
     model: str
@@ -52,7 +51,6 @@ class Run:
     folder: Path
     settings: DistillSettings
     processes: Processes
-    show: Show
 
     def labels(self) -> None:
         """The label step: chooses heads and labels every question."""
@@ -141,7 +139,7 @@ class Run:
     def _base_model(self) -> BaseModel:
         dtype = torch.bfloat16 if self.settings.precision == "bfloat16" else torch.float32
         return BaseModel.load(
-            self.model, self.show, self.settings.base_tokens,
+            self.model, self.settings.base_tokens,
             device=self.processes.device, dtype=dtype,
         )  # fmt: skip
 

@@ -1,121 +1,20 @@
-"""The sizes at which the model sees a picture: the base view and the crop, each under a budget.
-
-A VLM spends one visual token on each square cell of its view; how large a cell is, and which views
-the model's own image processor takes as they are, its family declares (`ImageGrid`). Views are
-scaled here, to whole cells, so that the processor has nothing left to resize and base view and crop
-can have budgets of their own. A family whose views are all squares of one size has no budgets.
-"""
+"""Resizing a picture to a grid of whole cells."""
 
 from __future__ import annotations
 
-import math
-
 from PIL import Image
 
-from rpn_plugin.families import QWEN2_5_VL
-from rpn_plugin.families.base import ImageGrid
-
-CELL = QWEN2_5_VL.image.cell
-"""Pixels on a side of one visual token of Qwen2.5-VL."""
-
-LARGEST_SQUARE = 4096
-"""Pixels on a side; far more than any family's views have."""
-
-
-def view_grid(
-    size: tuple[int, int],
-    tokens: int,
-    *,
-    enlarge: bool = False,
-    image: ImageGrid = QWEN2_5_VL.image,
-) -> tuple[int, int]:
-    """Rows and columns of visual tokens for a picture of `size` (width, height) pixels.
-
-    At most `max(tokens, image.least_cells)` cells, at least `image.least_cells`, with the picture's
-    aspect ratio kept as well as whole cells allow, up to `image.max_aspect`. `enlarge` scales small
-    pictures up to the budget (crops); without it a picture is never shown larger than it is, but
-    for rounding to whole cells. Where every view is the same square, that.
-    """
-    if image.square is not None:
-        return image.square, image.square
-    width, height = size
-    least = image.least_cells
-    tokens = max(tokens, least)
-    rows, cols = height / image.cell, width / image.cell
-    if enlarge or rows * cols > tokens:
-        shrink = math.sqrt(tokens / (rows * cols))
-        rows, cols = rows * shrink, cols * shrink
-    best = _nearest_grid(rows, cols, tokens, least)
-    if best[0] * best[1] < least:
-        best = _least_grid(rows, cols, tokens, least)
-    rows, cols = best
-    return min(rows, cols * image.max_aspect), min(cols, rows * image.max_aspect)
-
-
-def base_picture(
-    picture: Image.Image, tokens: int, image: ImageGrid = QWEN2_5_VL.image
-) -> Image.Image:
-    """All of `picture` under a budget of `tokens`, as the model sees it first: whole cells, padded
-    where views are squares.
-    """
-    whole = picture if image.square is None else pad_to_square(picture, image.fill)
-    return scale_to_grid(whole, view_grid(picture.size, tokens, image=image), image.cell)
+from rpn_plugin.images.grids import CELL
 
 
 def scale_to_grid(picture: Image.Image, grid: tuple[int, int], cell: int = CELL) -> Image.Image:
     """`picture` resized (antialiased bicubic) to `grid` = (rows, cols) whole cells.
 
-    What is at least four times too large is averaged in boxes first, to no less than twice the
-    target: half the time, for differences of less than a tenth of a level in the mean.
+    A picture at least four times too large is averaged in boxes first, to no less than twice the
+    target. That halves the time and changes the mean by less than a tenth of a level.
     """
     rows, cols = grid
     target = (cols * cell, rows * cell)
     if picture.size == target:
         return picture
     return picture.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
-
-
-def pad_to_square(picture: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
-    """`picture` in the middle of a square of its longer side, as LLaVA-1.5 was trained.
-
-    Squares are at most LARGEST_SQUARE a side: a long, thin picture would otherwise need the memory
-    of one many times its size.
-    """
-    side = max(picture.size)
-    if side > LARGEST_SQUARE:
-        width, height = (max(1, length * LARGEST_SQUARE // side) for length in picture.size)
-        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        side = LARGEST_SQUARE
-    if picture.size == (side, side):
-        return picture
-    square = Image.new("RGB", (side, side), fill)
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return square
-
-
-def _nearest_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[int, int]:
-    """The whole grid of at most `tokens` cells that best keeps the size and shape rows x cols.
-
-    Of at least `least` cells too, where rounding rows and cols gives one.
-    """
-    candidates = [
-        (r, min(c, tokens // r))
-        for r in {max(1, math.floor(rows)), max(1, math.ceil(rows))}
-        for c in {max(1, math.floor(cols)), max(1, math.ceil(cols))}
-        if r <= tokens
-    ] or [(tokens, 1)]
-    enough = [(r, c) for r, c in candidates if r * c >= least]
-    return _nearest(enough or candidates, rows, cols)
-
-
-def _least_grid(rows: float, cols: float, tokens: int, least: int) -> tuple[int, int]:
-    """The smallest whole grids allowed, of which the one that best keeps the shape rows x cols."""
-    grow = math.sqrt(least / (rows * cols))
-    candidates = [
-        (r, math.ceil(least / r)) for r in range(1, least + 1) if r * math.ceil(least / r) <= tokens
-    ]
-    return _nearest(candidates, rows * grow, cols * grow)
-
-
-def _nearest(grids: list[tuple[int, int]], rows: float, cols: float) -> tuple[int, int]:
-    return min(grids, key=lambda g: (abs(math.log(g[0] / rows)) + abs(math.log(g[1] / cols)), g))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rpn_plugin.images.crops import crop_box
 from rpn_plugin.images.scaling import scale_to_grid
 from server.api.roi import RoiReport
-from server.pictures.views import crop_box
 
 PAGE_SIDE = 720
 COLUMN_WIDTH = 560

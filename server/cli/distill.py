@@ -7,14 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from rpn_plugin.families.base import ImageGrid
-from rpn_plugin.images.scaling import base_picture
-from rpn_plugin.regions.boxes import Box
-from server.pictures.files import Picture
-from server.pictures.views import crop_view
-
 STEPS = ("labels", "train")
 GATE = "gate"
 
@@ -70,9 +62,9 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
     try:
         settings = settings_from(options)
         processes = join(settings.device)
-        where = (options.data, options.out, settings, processes, base_picture)
+        where = (options.data, options.out, settings, processes)
         if steps == (GATE,):
-            GateRun(options.model, options.rpn, *where, crop).run()
+            GateRun(options.model, options.rpn, *where).run()
         else:
             run = Run(options.model, *where)
             for step in steps:
@@ -82,8 +74,3 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
         print(f"sdrpn distill: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def crop(picture: Image.Image, box: Box, tokens: int, image: ImageGrid) -> Image.Image:
-    """What is inside `box` under a budget of `tokens`, as the server shows it."""
-    return crop_view(Picture(picture, digest=""), box, tokens, image).image

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-MAX_PIXELS = 200_000_000
-"""Pictures beyond this are bad rows: more likely a decompression bomb than a page."""
+from rpn_plugin.images.decode import PILLOW_MAX_PIXELS, PictureError, open_image, read_image
 
 
 class DataError(Exception):
@@ -38,27 +37,25 @@ class Sample:
     box: tuple[float, float, float, float] | None = None
 
     def picture(self) -> Image.Image:
-        """The picture, decoded, RGB. Raises BadRow."""
-        try:
-            with self._open() as image:
-                return image.convert("RGB")
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
-            raise BadRow(f"the picture cannot be decoded: {_one_line(error)}") from error
+        """The picture's pixels as the server reads them: upright RGB. Raises BadRow."""
+        with self._bad_row():
+            return read_image(self._file(), PILLOW_MAX_PIXELS)
 
     def check_picture(self) -> None:
-        """Raises BadRow if the picture is not there, no picture, or far too large."""
-        try:
-            with self._open() as image:
-                width, height = image.size
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            raise BadRow(f"no picture can be read: {_one_line(error)}") from error
-        if width * height > MAX_PIXELS:
-            raise BadRow(f"the picture is too large: {width} x {height} pixels")
+        """Raises BadRow if there is no picture that can be opened, or if it has too many pixels."""
+        with self._bad_row():
+            open_image(self._file(), PILLOW_MAX_PIXELS).close()
 
-    def _open(self) -> Image.Image:
-        if isinstance(self.source, Path):
-            return Image.open(self.source)
-        return Image.open(io.BytesIO(self.source()))
+    def _file(self) -> Path | bytes:
+        return self.source if isinstance(self.source, Path) else self.source()
+
+    @staticmethod
+    @contextmanager
+    def _bad_row() -> Iterator[None]:
+        try:
+            yield
+        except (PictureError, OSError, ValueError) as error:
+            raise BadRow(_one_line(error)) from error
 
 
 @dataclass(frozen=True)

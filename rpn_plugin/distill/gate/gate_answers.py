@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,9 @@ from rpn_plugin.distill.labels.label_step import fingerprint
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.train.training import logits_on_grids
-from rpn_plugin.families.base import ImageGrid
+from rpn_plugin.images.crops import crop_box, crop_view
 from rpn_plugin.network.rpn import RegionProposalNetwork
 from rpn_plugin.regions.boxes import Box, regions_from_map
-
-Crop = Callable[[Image.Image, Box, int, ImageGrid], Image.Image]
-"""Makes the crop of a box (pixels) of a picture under a token budget, as the server will."""
 
 ANSWER_FIELDS = ("max_new_tokens", "max_samples", "precision", "label_batch", "shard", "split")
 """Settings that answers depend on, to the bit."""
@@ -105,7 +102,6 @@ def make_answers(
     samples: Sequence[Sample],
     shards: Shards,
     settings: DistillSettings,
-    crop: Crop,
     processes: Processes,
     log: Log,
 ) -> None:
@@ -119,7 +115,7 @@ def make_answers(
         found: dict[str, tuple[str, str | None]] = {}
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
-            found |= _answer(base, rpn, chats, samples, settings, crop)
+            found |= _answer(base, rpn, chats, samples, settings)
             bar.update(len(chats.numbers) * processes.count)
         about = {"rejected": [[r.row, r.reason] for r in rejected], "answers": found}
         shards.write(number, {"numbers": torch.tensor([int(n) for n in found])}, about)
@@ -147,13 +143,12 @@ def _answer(
     chats: Chats,
     samples: Sequence[Sample],
     settings: DistillSettings,
-    crop: Crop,
 ) -> dict[str, tuple[str, str | None]]:
     """Both answers of a batch, by sample number."""
     first = base.answers(chats.prompts, settings.max_new_tokens)
     crops = {
         number: (picture := samples[number].picture(),
-                 crop(picture, box, rpn.config.crop_tokens, base.image))
+                 _crop(base, picture, box, rpn.config.crop_tokens))
         for number, box in _boxes(base, rpn, chats, settings).items()
     }  # fmt: skip
     second: dict[int, str] = {}
@@ -169,6 +164,10 @@ def _answer(
         str(number): (base.text(tokens), second.get(number))
         for number, tokens in zip(chats.numbers, first, strict=True)
     }
+
+
+def _crop(base: BaseModel, picture: Image.Image, box: Box, tokens: int) -> Image.Image:
+    return crop_view(picture, crop_box(box, picture.size, base.image.cell), tokens, base.image)
 
 
 @torch.inference_mode()

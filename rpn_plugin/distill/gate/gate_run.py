@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 
-from rpn_plugin.distill.base_model import BaseModel, Show
+from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.formats import read_samples
 from rpn_plugin.distill.data.samples import DataError, Sample, check_share, write_rejected
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.gate.gate_answers import (
     Answered,
-    Crop,
     answer_settings,
     make_answers,
     read_answers,
@@ -50,8 +49,7 @@ from rpn_plugin.network.rpn import RegionProposalNetwork
 class GateRun:
     """One run: a gate for `model` and the RPN in folder `rpn`, from `data`, into `folder`.
 
-    `settings.depth` is the gate's number of layers; budgets and threshold are the RPN's. `show`
-    and `crop` make views as the server does.
+    `settings.depth` is the gate's number of layers; budgets and threshold are the RPN's.
     """
 
     model: str
@@ -60,8 +58,6 @@ class GateRun:
     folder: Path
     settings: DistillSettings
     processes: Processes
-    show: Show
-    crop: Crop
 
     def run(self) -> GateAt | None:
         """All of it; what the gate is worth at its threshold on held-out questions, if there are.
@@ -112,9 +108,7 @@ class GateRun:
             Shards(folder, count, made_with)
         self.processes.wait()
         shards = Shards(folder, count, made_with)
-        make_answers(
-            base, rpn, samples, shards, self.settings, self.crop, self.processes, self._log
-        )
+        make_answers(base, rpn, samples, shards, self.settings, self.processes, self._log)
         answered, _ = read_answers(shards, samples)
         needed = sum(item.need == 1 for item in answered)
         needless = sum(item.need == 0 for item in answered)
@@ -177,7 +171,7 @@ class GateRun:
     def _base_model(self, rpn: RegionProposalNetwork) -> BaseModel:
         dtype = torch.bfloat16 if self.settings.precision == "bfloat16" else torch.float32
         return BaseModel.load(
-            self.model, self.show, rpn.config.base_tokens,
+            self.model, rpn.config.base_tokens,
             device=self.processes.device, dtype=dtype,
         )  # fmt: skip
 

@@ -25,7 +25,6 @@ from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.run import Run
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.families import llava
-from rpn_plugin.images.scaling import base_picture
 from rpn_plugin.network.checkpoint import load_rpn
 from server.shipped_model import SHIPPED_MODEL
 from tests.golden import LLAVA as RELEASED_LLAVA
@@ -74,7 +73,7 @@ class Kind:
     folder: Path
 
     def load(self) -> BaseModel:
-        return BaseModel.load(self.folder, base_picture, 64, device=CPU, dtype=torch.float32)
+        return BaseModel.load(self.folder, 64, device=CPU, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module", params=SAVE)
@@ -169,9 +168,7 @@ def test_a_run_makes_an_rpn_that_fits(kind: Kind, tmp_path: Path) -> None:
     settings = (
         settings.model_copy(update={"label_options": ""}) if kind.family == "llava" else settings
     )
-    run = Run(
-        str(kind.folder), data, tmp_path / "out", settings, Processes(0, 1, CPU), base_picture
-    )
+    run = Run(str(kind.folder), data, tmp_path / "out", settings, Processes(0, 1, CPU))
     run.labels()
     run.train()
     rpn = load_rpn(tmp_path / "out")
@@ -181,6 +178,4 @@ def test_a_run_makes_an_rpn_that_fits(kind: Kind, tmp_path: Path) -> None:
 
 def test_llavas_own_layout_is_refused() -> None:
     with pytest.raises(DataError, match="train with the same model in Hugging Face's"):
-        BaseModel.load(
-            RELEASED_LLAVA / "checkpoint", base_picture, 64, device=CPU, dtype=torch.float32
-        )
+        BaseModel.load(RELEASED_LLAVA / "checkpoint", 64, device=CPU, dtype=torch.float32)

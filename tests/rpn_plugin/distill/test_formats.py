@@ -53,7 +53,7 @@ def test_bad_rows_have_reasons_and_do_not_stop_the_rest(tmp_path: Path) -> None:
         '{"image": "a.png"}': "no `question`",
         '{"image": "a.png", "question": "  "}': "no `question`",
         '{"image": "gone.png", "question": "Why?"}': "No such file",
-        '{"image": "text.png", "question": "Why?"}': "cannot identify",
+        '{"image": "text.png", "question": "Why?"}': "not a picture",
         '{"image": ["a.png", "a.png"], "question": "Why?"}': "has 2 pictures",
         '{"image": "a.png", "question": "Why?", "box": [3, 2, 1]}': "`box`",
         '{"image": "a.png", "question": "Why?", "box": [3, 2, 1, 4]}': "no area",
@@ -82,7 +82,7 @@ def test_a_truncated_picture_is_found_when_it_is_decoded(tmp_path: Path) -> None
     data = jsonl(tmp_path / "data.jsonl", [{"image": "cut.png", "question": "Why?"}])
     samples, rejected, _ = read_samples(data)
     assert not rejected
-    with pytest.raises(BadRow, match="decoded"):
+    with pytest.raises(BadRow, match="broken"):
         samples[0].picture()
 
 

@@ -19,7 +19,6 @@ from rpn_plugin.distill.labels.head_search import HeadMaps, find_heads
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.train.sweep import Tried, choose, table, tap_layers
-from rpn_plugin.images.scaling import base_picture
 from server.shipped_model import SHIPPED_MODEL
 
 CALIBRATION = 12
@@ -39,9 +38,7 @@ def peak_is_on_the_thing(sample: Sample, cells: torch.Tensor) -> bool:
 
 def test_heads_of_the_shipped_model_look_at_what_is_asked_for(pages: Path, tmp_path: Path) -> None:
     samples = read_samples(pages)[0]
-    base = BaseModel.load(
-        SHIPPED_MODEL, base_picture, 64, device=torch.device("cpu"), dtype=torch.float32
-    )
+    base = BaseModel.load(SHIPPED_MODEL, 64, device=torch.device("cpu"), dtype=torch.float32)
     settings = DistillSettings(calibration=CALIBRATION, label_batch=12, max_new_tokens=3)
     found = find_heads(base, samples, settings, Log(tmp_path / "log", speaks=False))
 

@@ -18,7 +18,6 @@ from PIL import Image
 
 from demo.pages import write_pages
 from rpn_plugin.distill.base_model import BaseModel
-from rpn_plugin.images.scaling import base_picture
 from rpn_plugin.network.checkpoint import load_rpn
 from rpn_plugin.regions.boxes import blurred_map, regions_from_map
 from server.cli.main import main
@@ -51,9 +50,7 @@ class Trained:
 
     def map(self) -> NDArray[np.float32]:
         """The page's RoI logits [rows, cols], by transformers' model and the plain RPN."""
-        base = BaseModel.load(
-            self.model, base_picture, 64, device=torch.device("cpu"), dtype=torch.float32
-        )
+        base = BaseModel.load(self.model, 64, device=torch.device("cpu"), dtype=torch.float32)
         rpn = load_rpn(self.rpn).float().eval()
         chats = base.prompts([base.view(Image.open(self.page).convert("RGB"))], [QUESTION])
         base.keep_layers(rpn.config.tap_layer)

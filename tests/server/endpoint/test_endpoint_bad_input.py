@@ -10,8 +10,8 @@ import pytest
 
 from server.pictures.files import MAX_PICTURE_BYTES
 from tests.conftest import Endpoint
+from tests.rpn_plugin.images.picture_files import png_claiming
 from tests.server.helpers import MODEL, chat, data_url, encoded, noise, picture_part, post, user
-from tests.server.pictures.test_files import png_claiming
 
 QUESTION = "What is the code on the red tag?"
 ROUTES = ["/v1/chat/completions", "/v1/regions"]

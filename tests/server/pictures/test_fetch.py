@@ -16,8 +16,8 @@ from server.api.errors import BadPicture, FetchFailed, FetchRefused, PictureTooL
 from server.pictures.addresses import is_public
 from server.pictures.fetch import Fetcher
 from server.pictures.url_policy import MediaPolicy
+from tests.rpn_plugin.images.picture_files import png_claiming
 from tests.server.helpers import encoded, noise
-from tests.server.pictures.test_files import png_claiming
 
 PNG = encoded(noise(40, 30))
 HERE = ip_address("127.0.0.1")
