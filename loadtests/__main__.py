@@ -1,8 +1,8 @@
 """`python -m loadtests SCENARIO ...`: load on a running endpoint, a report, and a verdict.
 
-SCENARIO is one or more of the classes in locustfile.py, "all", or "soak" (all of them, for half an
-hour unless --time says otherwise). In --out it leaves Locust's report.html and CSV files, and
-load.png. The status is 1 if a threshold was broken or requests stayed behind on the server.
+SCENARIO is one or more of the classes in locustfile.py, "all", or "soak" (all of them, for 30
+minutes unless --time is given). --out gets Locust's report.html and CSV files, and load.png. The
+exit status is 1 if a threshold is exceeded or requests stay behind on the server.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtests.report import draw, read_history, read_rows, table
-from loadtests.verdict import broken, memory_growth, read_thresholds
+from loadtests.locust_results import draw, read_history, read_stats, table
+from loadtests.verdict import memory_growth, read_thresholds, violations
 from loadtests.watch import watching
 
 HERE = Path(__file__).resolve().parent
 LOCUSTFILE = HERE / "locustfile.py"
 # Read, not imported: Locust would put gevent's sockets and threads into this process.
 SCENARIOS = tuple(
-    found.name
-    for found in ast.parse(LOCUSTFILE.read_text()).body
-    if isinstance(found, ast.ClassDef) and "PageUser" in map(ast.unparse, found.bases)
+    node.name
+    for node in ast.parse(LOCUSTFILE.read_text()).body
+    if isinstance(node, ast.ClassDef) and "PageUser" in map(ast.unparse, node.bases)
 )
-_GONE_WITHIN = 60.0
-"""Seconds after the load in which the server must have let go of every request."""
+_IDLE_WITHIN = 60.0
+"""Seconds after the load in which the server must have ended every request."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the scenarios; 0 if all went as the thresholds ask."""
+    """Run the scenarios; 0 if they stay within the thresholds."""
     options = _parser().parse_args(argv)
     everything = bool({"all", "soak"} & set(options.scenario))
     scenarios = SCENARIOS if everything else options.scenario
@@ -42,21 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     prefix = options.out / "locust"
     with watching(options.metrics or f"{options.url}/metrics") as watch:
         _locust(scenarios, time, prefix, options)
-        left = watch.left_behind(_GONE_WITHIN)
-    rows = read_rows(prefix)
+        left = watch.left_behind(_IDLE_WITHIN)
+    rows = read_stats(prefix)
     title = f"{', '.join(options.scenario)}: {options.users} users, {time}"
     draw(read_history(prefix), watch.samples, title, options.out / "load.png")
     print(table(rows))
     print(f"report: {options.out}/report.html, {options.out}/load.png")
     if growth := memory_growth(watch.samples.get("memory", [])):
-        print(
-            f"the API process's memory at the end, over that of a quarter of the run: {growth:.2f}"
-        )
-    found = broken(thresholds, rows, watch.samples)
-    found += [f"{value:g} requests stayed behind: {name}" for name, value in left.items()]
-    for line in found:
-        print(f"BROKEN  {line}")
-    return 1 if found else 0
+        print(f"the API process's memory, its end over a quarter of the run: {growth:.2f}")
+    violated = violations(thresholds, rows, watch.samples)
+    violated += [f"{value:g} requests stayed behind: {name}" for name, value in left.items()]
+    for line in violated:
+        print(f"VIOLATED  {line}")
+    return 1 if violated else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,12 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scenario", nargs="+", choices=[*SCENARIOS, "all", "soak"])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
     parser.add_argument("--metrics", metavar="URL", help="default: /metrics of --url")
-    parser.add_argument("--users", type=int, default=7, help="at once (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=4, help="concurrency (default: %(default)s)")
     parser.add_argument("--time", help="such as 90s, 30m, 8h (default: 60s; soak: 30m)")
-    parser.add_argument(
-        "--repeats", type=float, default=0.0, help="share of pictures sent before (default: 0)"
-    )
-    parser.add_argument("--without-roi", action="store_true", help="base view only, to compare")
     parser.add_argument("--model", default="", help="default: the first that is served")
     parser.add_argument("--thresholds", type=Path, default=HERE / "thresholds.toml", metavar="FILE")
     parser.add_argument("--out", type=Path, default=Path("runs/load"), metavar="FOLDER")
@@ -84,8 +78,7 @@ def _locust(scenarios: Sequence[str], time: str, prefix: Path, options: argparse
         *("--stop-timeout", "120", "--exit-code-on-error", "0", "--only-summary"),
         *("--csv", str(prefix), "--csv-full-history"),
         *("--html", str(prefix.with_name("report.html"))),
-        *("--repeats", str(options.repeats), "--model", options.model),
-        *(("--without-roi",) if options.without_roi else ()),
+        *("--model", options.model),
     ]
     with prefix.with_suffix(".log").open("wb") as log:
         done = subprocess.run(command, stdout=log, stderr=log, cwd=HERE.parent, check=False)

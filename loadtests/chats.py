@@ -1,4 +1,4 @@
-"""What is sent: the JSON bodies of chats about pages, and what their answers hold."""
+"""The requests: JSON bodies of chats about pages, and their headers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def about(page: Page, question: str | None = None) -> Message:
 
 
 def chat(messages: list[Message], model: str, **fields: Any) -> dict[str, Any]:
-    """A chat completion's body: greedy and short, unless `fields` say otherwise."""
+    """A chat completion's body: greedy and short, unless `fields` change that."""
     return {
         "model": model,
         "messages": messages,
@@ -37,6 +37,6 @@ def served_model(client: httpx.Client) -> str:
 
 
 def headers() -> dict[str, str]:
-    """The headers that show a key: the first in SDRPN_API_KEY, if any."""
+    """The header with the first key in SDRPN_API_KEY, if there is one."""
     key = os.environ.get("SDRPN_API_KEY", "").split(",")[0].strip()
     return {"Authorization": f"Bearer {key}"} if key else {}

@@ -1,8 +1,9 @@
-"""Do large pictures stand in small ones' way? `python -m loadtests.fairness --url ...`
+"""The latency of small pictures beside large ones: `python -m loadtests.fairness --url ...`
 
-Small pictures are asked about one after another: first alone, then while a burst of the largest
-pictures the server takes is waiting. Printed are the medians of both, and of the time the server
-itself spent on the small pictures: that part has a lane of its own, the engine is shared.
+Chats about small pictures are sent one after another: first alone, then beside a burst of the
+largest pictures that the server accepts. It prints the medians of the end-to-end latency and of
+the server's time for the pictures, which small and large ones spend in separate queues; they share
+the engine.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ LARGE = (7000, 7000)
 
 @dataclass(frozen=True)
 class Sample:
-    """One answered request: milliseconds in all, and on its pictures."""
+    """One answered request, in milliseconds: its latency, and its pictures' part of it."""
 
-    total: float
+    latency: float
     pictures: float
 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--small", type=int, default=20, help="small pictures in each part")
     parser.add_argument("--large", type=int, default=24, help="large pictures in the burst")
@@ -52,23 +53,23 @@ def main() -> None:
                 if not all(future.done() for future in burst)
             ]
             large_samples = [future.result() for future in burst]
-    print(f"{'':34}{'requests':>10}{'total ms':>10}{'pictures ms':>13}")
+    print(f"{'':34}{'requests':>10}{'E2E latency ms':>16}{'pictures ms':>13}")
     for name, samples in [
         (f"small {SMALL[0]}x{SMALL[1]}, alone", alone),
         (f"small, beside {options.large} large ones", beside),
         (f"large {LARGE[0]}x{LARGE[1]}", large_samples),
     ]:
-        total = statistics.median(sample.total for sample in samples)
+        latency = statistics.median(sample.latency for sample in samples)
         pictures = statistics.median(sample.pictures for sample in samples)
-        print(f"{name:34}{len(samples):10}{total:10.0f}{pictures:13.0f}")
+        print(f"{name:34}{len(samples):10}{latency:16.0f}{pictures:13.0f}")
 
 
 def _ask(client: httpx.Client, model: str, page: Page) -> Sample:
     body = chat([about(page)], model, max_completion_tokens=4)
     started = time.perf_counter()
     answer = client.post("/v1/chat/completions", json=body).raise_for_status().json()
-    total = 1000 * (time.perf_counter() - started)
-    return Sample(total, answer["roi"]["timings"]["pictures"])
+    latency = 1000 * (time.perf_counter() - started)
+    return Sample(latency, answer["roi"]["timings"]["pictures"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Pictures for load: pages of text with a coloured circle and a code, each unlike any other.
+"""Pictures for load: pages of text with a coloured circle and a code, each different.
 
-vLLM caches by a picture's content: pictures sent twice measure the cache, and by accident so. Hence
-every page has random words of its own. `Pages` can repeat some on purpose.
+vLLM caches by a picture's content, so a picture sent twice would measure the cache. Every page
+therefore has random words of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import io
 import random
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from PIL import Image, ImageDraw, ImageFont
 
 Format = Literal["PNG", "JPEG", "WEBP"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 
 A4 = (840, 1188)
 """Pixels of a page at 100 dots an inch."""
@@ -24,7 +25,6 @@ SIZES: tuple[tuple[int, int], ...] = ((160, 120), (640, 480), A4, (1600, 900), (
 """From a thumbnail to a scan."""
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
-_REMEMBERED = 16
 
 
 @dataclass(frozen=True)
@@ -49,28 +49,21 @@ class Page:
 
 
 class Pages:
-    """A source of pages: unique ones, but for a share of `repeats` (0 to 1) sent before."""
+    """A source of pages, all different; `seed` fixes the series. Threads may share it."""
 
-    def __init__(self, repeats: float = 0.0, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)
-        self._repeats = repeats
-        self._sent: list[Page] = []
         self._lock = threading.Lock()
 
     def next(self, size: tuple[int, int] = A4, format: Format = "PNG") -> Page:
-        """A page that was never sent; or, `repeats` times of 1, one of the last ones sent."""
+        """The next page."""
         with self._lock:
-            if self._sent and self._random.random() < self._repeats:
-                return self._random.choice(self._sent)
             seed = self._random.getrandbits(64)
-        page = draw(seed, size, format)
-        with self._lock:
-            self._sent = [*self._sent[1 - _REMEMBERED :], page]
-        return page
+        return draw(seed, size, format)
 
 
 def draw(seed: int, size: tuple[int, int] = A4, format: Format = "PNG") -> Page:
-    """The page of that seed, always the same."""
+    """The page of that seed."""
     dice = random.Random(seed)
     width, height = size
     image = Image.new("RGB", size, "white")

@@ -1,8 +1,8 @@
 """`python -m loadtests.rollout`: two replicas behind nginx, restarted in turn under load.
 
-What a cluster does when an image changes: SIGTERM, the replica drains and ends, another comes up.
-nginx is deploy's own. No request may fail; the status is 1 if one did, or if a replica's exit
-status was not 0. In --out: rollout.png, the servers' and nginx's logs.
+This is what a cluster does when an image changes: SIGTERM, the replica drains and ends, another
+starts. nginx has deploy's configuration. The exit status is 1 if a request fails, or if a replica's
+exit status is not 0. --out gets rollout.png and the logs of the servers and nginx.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 
 from demo.endpoint import Server, free_port
-from loadtests.clients import Asked, Askers, asking
 from loadtests.nginx import running_nginx
+from loadtests.steady_clients import SentRequest, Traffic, steady_clients
 
 NAMES = ("one", "two")
 _BIND = "VLLM_CPU_OMP_THREADS_BIND"
@@ -32,14 +32,14 @@ class Restart:
     """One replica's absence, in seconds since the start of the load."""
 
     replica: str
-    told_to_go: float
-    gone: float
-    ready_again: float
+    terminated: float
+    stopped: float
+    ready: float
     exit_status: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the rollout; 0 if nobody noticed."""
+    """Run the rollout; 0 if no request and no replica failed."""
     options = _parser().parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     replicas = {
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number, name in enumerate(NAMES)
     }
     try:
-        for replica in replicas.values():  # one by one: loading takes every core there is
+        for replica in replicas.values():  # one by one: loading uses every core
             replica.start()
             replica.wait_until_ready()
         model = httpx.get(f"{replica.url}/v1/models").json()["data"][0]["id"]
@@ -55,90 +55,88 @@ def main(argv: Sequence[str] | None = None) -> int:
             running_nginx(
                 [replica.address for replica in replicas.values()], free_port(), options.out
             ) as nginx,
-            asking(nginx.url, model, options.clients, size=(640, 480)) as askers,
+            steady_clients(nginx.url, model, options.clients, size=(640, 480)) as traffic,
         ):
-            restarts = [_restart(name, replica, askers) for name, replica in replicas.items()]
+            restarts = [_restart(name, replica, traffic) for name, replica in replicas.items()]
             time.sleep(_UNDISTURBED)
     finally:
         for replica in replicas.values():
             replica.stop()
-    _draw(askers.asked, restarts, options.out / "rollout.png")
-    return _report(askers.asked, restarts)
+    _draw(traffic.requests, restarts, options.out / "rollout.png")
+    return _report(traffic.requests, restarts)
 
 
 def _cores_of(replica: int) -> dict[str, str]:
-    """Cores that the others have not, as in a cluster: vLLM on a CPU would pin them all to the same
-    ones, where a busy replica hardly lets another one start.
+    """Cores of its own for each replica, as in a cluster: vLLM on a CPU would pin all replicas to
+    the same cores, where a busy one slows the start of another.
     """
     cores = sorted(os.sched_getaffinity(0))
-    mine = cores[replica :: len(NAMES)] or cores
-    return {_BIND: os.environ.get(_BIND) or ",".join(map(str, mine))}
+    share = cores[replica :: len(NAMES)] or cores
+    return {_BIND: os.environ.get(_BIND) or ",".join(map(str, share))}
 
 
-def _restart(name: str, replica: Server, askers: Askers) -> Restart:
+def _restart(name: str, replica: Server, traffic: Traffic) -> Restart:
     time.sleep(_UNDISTURBED)
-    told_to_go = askers.now
+    terminated = traffic.now
     status = replica.stop()
-    gone = askers.now
+    stopped = traffic.now
     replica.start()
     replica.wait_until_ready()
-    return Restart(name, told_to_go, gone, askers.now, status)
+    return Restart(name, terminated, stopped, traffic.now, status)
 
 
-def _report(asked: Sequence[Asked], restarts: Sequence[Restart]) -> int:
+def _report(requests: Sequence[SentRequest], restarts: Sequence[Restart]) -> int:
     for restart in restarts:
-        drained, away = restart.gone - restart.told_to_go, restart.ready_again - restart.gone
+        drained, away = restart.stopped - restart.terminated, restart.ready - restart.stopped
         print(
-            f"replica {restart.replica}: gone {drained:.1f} s after SIGTERM with status "
+            f"replica {restart.replica}: stopped {drained:.1f} s after SIGTERM with status "
             f"{restart.exit_status}, ready again {away:.1f} s later"
         )
-    failures = [one for one in asked if one.error]
-    meanwhile = sum(any(r.told_to_go <= one.at <= r.ready_again for r in restarts) for one in asked)
-    longest = max((one.seconds for one in asked), default=0.0)
+    failures = [one for one in requests if one.error]
+    meanwhile = sum(any(r.terminated <= one.at <= r.ready for r in restarts) for one in requests)
+    longest = max((one.latency for one in requests), default=0.0)
     print(
-        f"{len(asked)} requests, {meanwhile} of them sent while a replica was away, "
-        f"{len(failures)} failed, the longest took {longest:.1f} s"
+        f"{len(requests)} requests, {meanwhile} of them sent during a restart, "
+        f"{len(failures)} failed, the longest latency was {longest:.1f} s"
     )
     for one in failures[:10]:
         print(f"FAILED  at {one.at:.1f} s: {one.error}")
-    untroubled = asked and not failures and all(r.exit_status == 0 for r in restarts)
-    return 0 if untroubled else 1
+    clean = requests and not failures and all(r.exit_status == 0 for r in restarts)
+    return 0 if clean else 1
 
 
-def _draw(asked: Sequence[Asked], restarts: Sequence[Restart], target: Path) -> None:
+def _draw(requests: Sequence[SentRequest], restarts: Sequence[Restart], target: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for restart in restarts:
-        axes.axvspan(restart.told_to_go, restart.gone, color="tab:orange", alpha=0.3)
-        axes.axvspan(restart.gone, restart.ready_again, color="tab:red", alpha=0.12)
+        axes.axvspan(restart.terminated, restart.stopped, color="tab:orange", alpha=0.3)
+        axes.axvspan(restart.stopped, restart.ready, color="tab:red", alpha=0.12)
         axes.text(
-            restart.gone,
+            restart.stopped,
             1.0,
             f" {restart.replica} away",
             transform=axes.get_xaxis_transform(),
             va="top",
         )
     for failed, colour in ((False, "tab:blue"), (True, "tab:red")):
-        points = [one for one in asked if bool(one.error) == failed]
+        points = [one for one in requests if bool(one.error) == failed]
         axes.scatter(
             [one.at for one in points],
-            [one.seconds for one in points],
+            [one.latency for one in points],
             s=10,
             color=colour,
             label=f"{len(points)} {'failed' if failed else 'answered'}",
         )
-    axes.set(
-        xlabel="sent, seconds since the start", ylabel="seconds until answered", ylim=(0, None)
-    )
+    axes.set(xlabel="sent at (s)", ylabel="end-to-end latency (s)", ylim=(0, None))
     axes.legend(loc="upper right", frameon=False)
     figure.savefig(target, dpi=110)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m loadtests.rollout", description=__doc__)
-    parser.add_argument("--clients", type=int, default=3, help="asking at once (default: 3)")
+    parser.add_argument("--clients", type=int, default=3, help="concurrency (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("runs/rollout"), metavar="FOLDER")
     parser.add_argument(
         "serve", nargs="*", help="flags of `sdrpn serve`, after --, such as a model"

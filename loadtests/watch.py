@@ -1,4 +1,4 @@
-"""What the server says of itself while it is under load: /metrics, sampled in the background."""
+"""The server's own metrics under load: /metrics, sampled in the background."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Watch:
     samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def left_behind(self, within: float) -> dict[str, float]:
-        """Of requests in flight, queued or running, what has not gone `within` seconds."""
+        """Counts of requests that are still in flight, queued or running after `within` seconds."""
         deadline = time.monotonic() + within
         while True:
             now = self.read()

@@ -1,4 +1,4 @@
-"""What is compared: each arm is a server, and what its requests say beside the question.
+"""What is compared: an arm is a server and the fields of its requests beside the question.
 
 All arms get the same pages. `plain` and what only differs from it in tokens go to stock vLLM, a
 server of the same model and flags in a process without our plugins; the rest go to ours, some
@@ -20,12 +20,12 @@ Fields = Callable[[Size, bool], dict[str, Any]]
 to the chat's body."""
 
 FILLER = "Read every line of the page with care before you say anything at all. " * 3
-"""Words before the question that change nothing but the number of text tokens."""
+"""Text before the question that changes only the number of text tokens."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to ask. `calibration` arms are there for the cost model alone (`limit.py`)."""
+    """One kind of request. `calibration` arms serve the cost model alone (`analysis/limit.py`)."""
 
     name: str
     server: Literal["stock", "sdrpn"]
@@ -34,26 +34,26 @@ class Arm:
     filler: str = ""
     calibration: bool = False
     encoded_again: int = 0
-    """How often the vision tower encodes the base view beyond the first time."""
+    """How many times more than once the vision tower encodes the base view."""
     share: float = 1.0
-    """Of the requests that other arms get: less for the slowest."""
+    """Of the requests that other arms get: less for slow arms."""
 
 
 @dataclass(frozen=True)
 class Budgets:
-    """Visual tokens of base view and crop; those of `plain` with more; where the gate is."""
+    """Visual tokens of base view and crop, of `plain` with more tokens; and the gate."""
 
     base: int
     crop: int
     more: tuple[int, ...]
     gate: dict[str, float] | bool
     forced: bool = False
-    """The RPN has no trained weights: all of its map is the region, whatever is on it, and the gate
-    is told which pages are legible."""
+    """For an RPN without trained weights: its whole map is the region, and the gate is told which
+    pages are legible."""
 
 
 def all_arms(budgets: Budgets) -> list[Arm]:
-    """Every arm, the one all others are compared with first."""
+    """Every arm; the reference of all ratios is first."""
     base = budgets.base
     roi: dict[str, Any] = {"base_tokens": base, "crop_tokens": budgets.crop}
     if budgets.forced:
@@ -81,7 +81,7 @@ def _always(fields: dict[str, Any]) -> Fields:
 
 
 def _told(roi: dict[str, Any]) -> Fields:
-    """A gate that is right about every page, for want of one that was trained."""
+    """A gate that is right about every page, in place of a trained one."""
     return lambda size, legible: {"roi": {**roi, "gate": {"min_peak": 1.0 if legible else 0.0}}}
 
 
@@ -91,13 +91,13 @@ def _more_tokens(tokens: int, base: int) -> Arm:
 
 
 def _budget(tokens: int) -> Fields:
-    """Stock vLLM's way to a token budget: its image processor scales to at most so many pixels."""
+    """A token budget in stock vLLM: its image processor scales to at most so many pixels."""
     return _always({"mm_processor_kwargs": {"max_pixels": tokens * CELL * CELL}})
 
 
 def _tiles(base: int) -> Fields:
-    """S² (arXiv 2403.13043) as a stock model can take it: the picture at twice the scale in four
-    tiles, each as large as the base view, beside it as pictures of their own. The paper pools their
+    """S² (arXiv 2403.13043) for a model not trained for it: the picture at twice the scale in four
+    tiles, each as large as the base view, as pictures beside it. The paper pools the tiles'
     features into the base view's tokens, for which a model must be trained.
     """
 

@@ -1,4 +1,4 @@
-"""CPU time of a server's processes: what requests cost, however busy the machine is beside."""
+"""CPU time of a server's processes, which other load on the machine changes little."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import psutil
 
 API, CORE, WORKER = "api", "core", "worker"
-"""The API process, vLLM's scheduler (`EngineCore`), and what computes."""
+"""The API process, vLLM's scheduler (`EngineCore`), and the process that runs the model."""
 
-Spent = dict[str, float]
-"""Seconds by process."""
+CpuSeconds = dict[str, float]
+"""CPU seconds by process."""
 
 
-class Processes:
-    """The processes of the server that listens at a URL; none, if that is another machine's."""
+class ServerProcesses:
+    """The processes of the server that listens at a URL of this machine."""
 
     def __init__(self, url: str) -> None:
         port = urlsplit(url).port
@@ -27,22 +27,14 @@ class Processes:
         first = [psutil.Process(pid) for pid in sorted(listening)[:1]]
         self._all = [*first, *(child for one in first for child in one.children(recursive=True))]
 
-    def spent(self) -> Spent:
-        """Seconds so far."""
-        spent: Spent = {}
+    def cpu_seconds(self) -> CpuSeconds:
+        """Since their start."""
+        seconds: CpuSeconds = {}
         for process in self._all:
             times = process.cpu_times()
             kind = _kind(process.name())
-            spent[kind] = spent.get(kind, 0.0) + times.user + times.system
-        return spent
-
-    def pids(self) -> list[tuple[str, int]]:
-        """Which process is which; helpers of Python's that only wait are left out."""
-        return [
-            (_kind(one.name()), one.pid)
-            for one in self._all
-            if one == self._all[0] or _kind(one.name()) != API
-        ]
+            seconds[kind] = seconds.get(kind, 0.0) + times.user + times.system
+        return seconds
 
 
 def _kind(name: str) -> str:
@@ -51,6 +43,6 @@ def _kind(name: str) -> str:
     return WORKER if "Worker" in name or "::Wor" in name else API
 
 
-def between(before: Mapping[str, float], after: Mapping[str, float]) -> Spent:
-    """What was spent in between."""
+def difference(before: Mapping[str, float], after: Mapping[str, float]) -> CpuSeconds:
+    """The CPU seconds between two readings."""
     return {kind: after[kind] - before[kind] for kind in after}

@@ -1,8 +1,8 @@
-"""Model folders of a given size without weights: for speed, `--load-format dummy` needs none.
+"""Model folders of a given size without weights, served with vLLM's `--load-format dummy`.
 
 A shape is a `config.json` of the Qwen2.5-VL architecture with an RPN's configuration beside it; the
-tokenizer, chat template and image processor are the shipped model's. What such a model says, and
-where its RPN looks, means nothing: regions are forced, and no answer is right.
+tokenizer, chat template and image processor are the shipped model's. Weights are random: regions
+are forced, and no answer is correct.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Shape:
 
 
 SHAPES = {
-    # For tests: as small as the CPU's kernels take.
+    # For tests: the smallest sizes that the CPU's kernels take.
     "tiny": Shape(128, 256, 4, 4, 2, 64, 128, 2, 2, (1,), 2, 2, vocabulary=152_064),
-    # The largest whose prompts a CPU core reads in well under a second. As in the released ones the
-    # language model takes about two thirds of a visual token's work; the tap sits half way up.
+    # The largest whose prompts a CPU core prefills in well under a second. As in the released ones
+    # the language model has about two thirds of a visual token's work; the tap is half way up.
     "medium": Shape(768, 2048, 10, 6, 2, 384, 1024, 4, 6, (1, 3), 5, 2),
     "qwen2.5-vl-3b": Shape(
         *(2048, 11_008, 36, 16, 2),

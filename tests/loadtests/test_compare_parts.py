@@ -15,19 +15,21 @@ import torch
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 
+from loadtests.compare.analysis.limit import TokenCosts, fit
+from loadtests.compare.analysis.ratios import throughput_ratio
+from loadtests.compare.analysis.report import report
+from loadtests.compare.analysis.table import table
+from loadtests.compare.analysis.token_counts import TokenCounts
 from loadtests.compare.arms import Budgets, all_arms
 from loadtests.compare.baselines.engine_plugin import register as register_baselines
 from loadtests.compare.baselines.window import best_window
 from loadtests.compare.capacity import capacity
-from loadtests.compare.cells import Cell, Measured, Results, plan
-from loadtests.compare.clients import Answer, Read
-from loadtests.compare.counts import Tokens
-from loadtests.compare.limit import Prices, fit
+from loadtests.compare.cells import SETTINGS, Cell, CellResult, Results, plan
 from loadtests.compare.options import parse
-from loadtests.compare.pages import chat, pages
-from loadtests.compare.ratios import ratio
+from loadtests.compare.page_chats import chat, pages
 from loadtests.compare.servers import cache_size, with_baselines
 from loadtests.compare.shapes import SHAPES, write_model
+from loadtests.compare.streaming import Answer, PassTokens
 from rpn_plugin.engine.plugin import register
 from rpn_plugin.engine_args import CONNECTOR
 from server.cli.launch import plan as plan_launch
@@ -35,9 +37,9 @@ from server.cli.launch import plan as plan_launch
 BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"max_confidence": 0.7})
 
 
-def measured(arm: str, round_: int, seconds: float) -> Measured:
-    answer = Answer(0.1, 0.2, "42", 2, (Read(94, 64), Read(160, 64)))
-    return Measured(Cell("prefill", 4, round_, arm), seconds, (answer, answer), (True, False))
+def measured(arm: str, round_: int, seconds: float) -> CellResult:
+    answer = Answer(0.1, 0.2, "42", 2, (PassTokens(94, 64), PassTokens(160, 64)))
+    return CellResult(Cell("prefill", 4, round_, arm), seconds, (answer, answer), (True, False))
 
 
 def test_arms_of_a_round_stand_side_by_side_in_changing_order() -> None:
@@ -51,13 +53,13 @@ def test_arms_of_a_round_stand_side_by_side_in_changing_order() -> None:
 
 def test_results_are_read_back(tmp_path: Path) -> None:
     file = tmp_path / "cells.jsonl"
-    kept = [measured("zoom", 0, 1.0), measured("zoom", 1, 2.0)]
+    cells = [measured("zoom", 0, 1.0), measured("zoom", 1, 2.0)]
     results = Results(file)
-    for one in kept:
+    for one in cells:
         results.add(one)
     again = Results(file)
-    assert list(again) == kept
-    assert kept[0].cell in again
+    assert list(again) == cells
+    assert cells[0].cell in again
     assert Cell("prefill", 4, 2, "zoom") not in again
 
 
@@ -66,36 +68,62 @@ def test_ratios_are_paired_by_round(tmp_path: Path) -> None:
     for round_, slow in enumerate((1.0, 10.0, 3.0)):  # a machine with a bad minute
         results.add(measured("plain", round_, slow))
         results.add(measured("zoom", round_, slow * (1.25 if round_ else 1.0)))
-    found = ratio(results, "prefill", 4, "zoom", "plain")
-    assert found is not None
-    assert (found.median, found.least, found.greatest) == pytest.approx((0.8, 0.8, 1.0))
-    assert ratio(results, "decode", 4, "zoom", "plain") is None
+    ratio = throughput_ratio(results, "prefill", 4, "zoom", "plain")
+    assert ratio is not None
+    assert (ratio.median, ratio.least, ratio.greatest) == pytest.approx((0.8, 0.8, 1.0))
+    assert throughput_ratio(results, "decode", 4, "zoom", "plain") is None
 
 
-def test_one_stall_does_not_speak_for_requests_that_came_one_by_one() -> None:
-    answers = tuple(Answer(0.1, total, "42", 2, (Read(94, 0),)) for total in (0.2, 0.2, 1.4))
-    one_by_one = Measured(Cell("prefill", 1, 0, "zoom"), 1.8, answers, (True,) * 3)
-    together = Measured(Cell("prefill", 4, 0, "zoom"), 1.5, answers, (True,) * 3)
-    assert one_by_one.per_second == pytest.approx(5.0)
-    assert together.per_second == pytest.approx(2.0)
+def test_throughput_at_concurrency_1_is_that_of_the_median_latency() -> None:
+    answers = tuple(
+        Answer(0.1, latency, "42", 2, (PassTokens(94, 0),)) for latency in (0.2, 0.2, 1.4)
+    )
+    single = CellResult(Cell("prefill", 1, 0, "zoom"), 1.8, answers, (True,) * 3)
+    concurrent = CellResult(Cell("prefill", 4, 0, "zoom"), 1.5, answers, (True,) * 3)
+    assert single.throughput == pytest.approx(5.0)
+    assert concurrent.throughput == pytest.approx(2.0)
 
 
-def test_prices_are_recovered() -> None:
-    true = Prices(0.05, 0.002, 0.001, 0.01, 0.0)
-    kinds = [Tokens(94, 0, 64, 3), Tokens(286, 0, 256, 3), Tokens(170, 0, 64, 3)]
-    kinds += [Tokens(94, 0, 64, 128), Tokens(1054, 0, 1024, 128)]
-    found = fit([(tokens, true.seconds(tokens)) for tokens in kinds])
-    assert found is not None
-    assert found.error < 1e-6
-    zoom = Tokens(187, 64, 128, 3)
-    assert found.seconds(zoom) == pytest.approx(true.seconds(zoom))
+def test_tpot_is_the_time_of_each_token_after_the_first() -> None:
+    assert Answer(0.1, 0.5, "four", 5, ()).tpot == pytest.approx(0.1)
+    assert Answer(0.1, 0.1, "1", 1, ()).tpot is None
+
+
+def test_the_report_has_the_latencies_of_all_answers(tmp_path: Path) -> None:
+    results = Results(tmp_path / "cells.jsonl")
+    for arm in ("plain", "zoom"):
+        results.add(measured(arm, 0, 1.0))
+    measured_arms = {arm.name: arm for arm in all_arms(BUDGETS) if arm.name in ("plain", "zoom")}
+    rows = report(results, measured_arms).rows
+    assert [row.arm for row in rows] == ["plain", "zoom"]
+    for row in rows:
+        assert row.throughput == pytest.approx(2.0)
+        assert row.tpot is not None
+        times = (row.ttft.p50, row.tpot.p95, row.e2e_latency.p95)
+        assert times == pytest.approx((0.1, 0.1, 0.2))
+        assert row.correct == 0.5
+    text = table(report(results, measured_arms))
+    assert "concurrency 4" in text
+    assert "100 / 100" in text
+    assert "200 / 200" in text
+
+
+def test_token_costs_are_recovered() -> None:
+    true = TokenCosts(0.05, 0.002, 0.001, 0.01, 0.0)
+    kinds = [TokenCounts(94, 0, 64, 3), TokenCounts(286, 0, 256, 3), TokenCounts(170, 0, 64, 3)]
+    kinds += [TokenCounts(94, 0, 64, 128), TokenCounts(1054, 0, 1024, 128)]
+    costs = fit([(tokens, true.seconds(tokens)) for tokens in kinds])
+    assert costs is not None
+    assert costs.error < 1e-6
+    zoom = TokenCounts(187, 64, 128, 3)
+    assert costs.seconds(zoom) == pytest.approx(true.seconds(zoom))
     assert fit([(tokens, 1.0) for tokens in kinds[:2]]) is None
 
 
 def test_no_two_copies_of_a_page_are_the_same_and_none_looks_different() -> None:
     page = next(pages())
     arm = all_arms(BUDGETS)[0]
-    bodies = [json.loads(chat(page, arm, "m", 8, False, mark)) for mark in (1, 2, 2)]
+    bodies = [json.loads(chat(page, arm, "m", SETTINGS[0], mark)) for mark in (1, 2, 2)]
     urls = [body["messages"][0]["content"][0]["image_url"]["url"] for body in bodies]
     assert urls[0] != urls[1] == urls[2]
 
@@ -129,12 +157,10 @@ def test_a_shape_is_a_model_that_we_would_serve(name: str, tmp_path: Path) -> No
     assert billions == pytest.approx(released.get(name, billions), rel=0.01)
 
 
-def test_a_shape_needs_weights_made_up() -> None:
+def test_a_shape_has_random_weights() -> None:
     with pytest.raises(SystemExit):
-        parse(["--model-shape", "tiny"], "")
-    options, flags = parse(
-        ["--model-shape", "tiny", "--load-format", "dummy", "--", "--dtype", "bfloat16"], ""
-    )
+        parse(["--model-shape", "tiny", "--model", "some/folder"], "")
+    options, flags = parse(["--model-shape", "tiny", "--", "--dtype", "bfloat16"], "")
     assert options.model_shape == "tiny"
     assert flags == ["--dtype", "bfloat16", "--load-format", "dummy"]
 
@@ -188,9 +214,9 @@ LOGS = {
 def test_capacity_is_read_from_vllms_log(log: str, told: tuple[int, int], tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text(LOGS[log])
-    found = capacity(file)
-    assert found is not None
-    assert (found.tokens, round(found.bytes_per_token)) == told
+    cache = capacity(file)
+    assert cache is not None
+    assert (cache.tokens, round(cache.bytes_per_token)) == told
     file.write_text("")
     assert capacity(file) is None
 

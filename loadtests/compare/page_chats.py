@@ -1,7 +1,7 @@
 """The demo's pages as chats: square ones, half of them legible in the base view, half lost.
 
-Every arm is asked about the same pages; but a picture that a server has seen costs it less, so each
-request's copy is marked in the lowest bits of a few corner pixels, where no model sees it.
+Every arm gets the same pages. A picture that is in a server's caches costs less, so each request's
+copy is made unique in the lowest bits of a few corner pixels, which changes no answer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from demo.eval import EVAL_SEED
 from demo.pages import LEGIBLE_PX, LOST_PX, render_page, text_px
 from demo.questions import code_question
 from loadtests.compare.arms import Arm, Size
+from loadtests.compare.cells import Setting
 
 SIDE = 896
-"""Only square pages: then vLLM's own rule for a token budget and ours give the same grid."""
+"""Only square pages: vLLM's own rule for a token budget and ours give them the same grid."""
 _MARK_BITS = 48
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Pixels uint8 [SIDE, SIDE, 3], a question, its answer, and whether the base view shows it."""
+    """Pixels uint8 [SIDE, SIDE, 3], a question, its answer, and if the base view is legible."""
 
     pixels: NDArray[np.uint8]
     question: str
@@ -43,13 +44,13 @@ class Page:
 
 
 def pages() -> Iterator[Page]:
-    """Pages without end, always the same: legible and lost ones take turns."""
+    """An endless, fixed series of pages: legible and lost ones in turn."""
     legible, lost = _of_height(LEGIBLE_PX, float("inf")), _of_height(0.0, LOST_PX)
     return itertools.chain.from_iterable(zip(legible, lost, strict=False))
 
 
 def _of_height(least: float, below: float) -> Iterator[Page]:
-    """Square pages whose code is so many pixels tall in the base view."""
+    """Square pages whose code is `least` to `below` pixels tall in the base view."""
     for index in itertools.count():
         page = render_page(EVAL_SEED, index)
         if page.image.size == (SIDE, SIDE) and least <= text_px(page) < below:
@@ -60,7 +61,7 @@ def _of_height(least: float, below: float) -> Iterator[Page]:
 
 
 def greeting(model: str) -> bytes:
-    """The body of a chat about nothing."""
+    """The body of a chat without a picture."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": "Hello"}],
@@ -71,21 +72,18 @@ def greeting(model: str) -> bytes:
     return json.dumps(body).encode()
 
 
-def chat(page: Page, arm: Arm, model: str, tokens: int, exactly: bool, mark: int) -> bytes:
-    """The body of a streamed chat about `page`, of up to (or `exactly`) so many answer tokens.
-
-    `mark` makes this copy of the picture one of its own.
-    """
+def chat(page: Page, arm: Arm, model: str, setting: Setting, mark: int) -> bytes:
+    """The body of a streamed chat about `page`; `mark` makes this copy of the picture unique."""
     picture = {"type": "image_url", "image_url": {"url": _url(page.pixels, mark)}}
     text = {"type": "text", "text": arm.filler + page.question}
     body = {
         "model": model,
         "messages": [{"role": "user", "content": [picture, text]}],
         "temperature": 0,
-        "max_completion_tokens": tokens,
+        "max_completion_tokens": setting.tokens,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **({"ignore_eos": True, "min_tokens": tokens} if exactly else {}),
+        **({"ignore_eos": True, "min_tokens": setting.tokens} if setting.exact else {}),
         **arm.fields(page.size, page.legible),
     }
     return json.dumps(body).encode()

@@ -1,4 +1,4 @@
-"""A handful of clients that ask without a pause, and remember how every request went."""
+"""A few clients that send requests without a pause, and a record of every request."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import httpx
 from loadtests.chats import about, chat
 from loadtests.pages import Pages
 
-_PATIENCE = httpx.Timeout(300.0, connect=10.0)
+_TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request: when it was sent (seconds since the start), how long it took, any error."""
+class SentRequest:
+    """One request: when it was sent (seconds since the start), its latency, and any error."""
 
     at: float
-    seconds: float
+    latency: float
     error: str | None
 
 
 @dataclass
-class Askers:
-    """What has been asked so far."""
+class Traffic:
+    """The requests answered so far."""
 
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[SentRequest] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     @property
@@ -39,23 +39,23 @@ class Askers:
 
 
 @contextmanager
-def asking(url: str, model: str, clients: int, size: tuple[int, int]) -> Iterator[Askers]:
-    """`clients` threads that ask `url` about pages of `size`, one after another, for the block."""
-    askers, pages, stop = Askers(), Pages(), threading.Event()
+def steady_clients(url: str, model: str, clients: int, size: tuple[int, int]) -> Iterator[Traffic]:
+    """For the block, `clients` threads send `url` chats about pages of `size`, each in a loop."""
+    traffic, pages, stop = Traffic(), Pages(), threading.Event()
 
-    def ask_on() -> None:
-        with httpx.Client(timeout=_PATIENCE) as http:
+    def send_chats() -> None:
+        with httpx.Client(timeout=_TIMEOUT) as http:
             while not stop.is_set():
                 body = chat([about(pages.next(size))], model)
-                at = askers.now
+                at = traffic.now
                 error = _send(http, f"{url}/v1/chat/completions", body)
-                askers.asked.append(Asked(at, askers.now - at, error))
+                traffic.requests.append(SentRequest(at, traffic.now - at, error))
 
-    threads = [threading.Thread(target=ask_on, daemon=True) for _ in range(clients)]
+    threads = [threading.Thread(target=send_chats, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
     try:
-        yield askers
+        yield traffic
     finally:
         stop.set()
         for thread in threads:
@@ -63,7 +63,7 @@ def asking(url: str, model: str, clients: int, size: tuple[int, int]) -> Iterato
 
 
 def _send(http: httpx.Client, url: str, body: dict[str, object]) -> str | None:
-    """None for an answer; else what came instead of one."""
+    """None for an answer; otherwise the error."""
     try:
         answer = http.post(url, json=body)
     except httpx.TransportError as error:

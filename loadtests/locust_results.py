@@ -1,4 +1,4 @@
-"""Reads what Locust wrote (its CSV files) and draws it over time."""
+"""Reads the CSV files that Locust writes, and draws them over time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ TOTAL = "Aggregated"
 """Locust's name for all requests together."""
 
 Series = Sequence[tuple[float, float]]
+"""(Seconds since the start, value)."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One kind of request: how many, how many failed, and the seconds they took by percentile."""
+class RequestStats:
+    """One kind of request: its count, failures, throughput in requests per second, and percentiles
+    (p50, p95, p99) of its end-to-end latency in seconds.
+    """
 
     name: str
     requests: int
     failures: int
-    per_second: float
-    seconds: dict[str, float]
+    throughput: float
+    latency: dict[str, float]
 
     @property
     def failed_share(self) -> float:
@@ -29,19 +32,19 @@ class Row:
         return self.failures / self.requests if self.requests else 0.0
 
 
-def read_rows(prefix: Path) -> list[Row]:
-    """The rows of Locust's `<prefix>_stats.csv`, the sum last."""
+def read_stats(prefix: Path) -> list[RequestStats]:
+    """The rows of Locust's `<prefix>_stats.csv`, the total last."""
     with prefix.with_name(f"{prefix.name}_stats.csv").open(newline="") as file:
-        return [_row(line) for line in csv.DictReader(file)]
+        return [_stats(line) for line in csv.DictReader(file)]
 
 
-def _row(line: Mapping[str, str]) -> Row:
-    return Row(
+def _stats(line: Mapping[str, str]) -> RequestStats:
+    return RequestStats(
         name=line["Name"],
         requests=int(line["Request Count"]),
         failures=int(line["Failure Count"]),
-        per_second=float(line["Requests/s"]),
-        seconds={
+        throughput=float(line["Requests/s"]),
+        latency={
             f"p{p}": float(line[f"{p}%"]) / 1000 for p in (50, 95, 99) if line[f"{p}%"] != "N/A"
         },
     )
@@ -49,16 +52,16 @@ def _row(line: Mapping[str, str]) -> Row:
 
 @dataclass(frozen=True)
 class History:
-    """The whole run over time; seconds since its start. Latencies are of the last ten seconds."""
+    """The whole run over time. Latencies are those of the last ten seconds."""
 
-    per_second: Series
-    failures_per_second: Series
+    throughput: Series
+    failure_rate: Series
     p50: Series
     p95: Series
 
 
 def read_history(prefix: Path) -> History:
-    """The sums of Locust's `<prefix>_stats_history.csv`."""
+    """The totals of Locust's `<prefix>_stats_history.csv`."""
     with prefix.with_name(f"{prefix.name}_stats_history.csv").open(newline="") as file:
         lines = [line for line in csv.DictReader(file) if line["Name"] == TOTAL]
     start = int(lines[0]["Timestamp"]) if lines else 0
@@ -75,12 +78,13 @@ def read_history(prefix: Path) -> History:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a table for people."""
-    lines = [f"{'':32}{'requests':>9}{'failed':>8}{'per s':>8}{'p50 s':>8}{'p95 s':>8}{'p99 s':>8}"]
+def table(rows: Sequence[RequestStats]) -> str:
+    """The rows as text; percentiles are of the end-to-end latency."""
+    head = f"{'':32}{'requests':>9}{'failed':>8}{'req/s':>8}"
+    lines = [head + "".join(f"{f'E2E {p} s':>11}" for p in ("p50", "p95", "p99"))]
     for row in rows:
-        times = "".join(f"{row.seconds.get(p, float('nan')):8.2f}" for p in ("p50", "p95", "p99"))
-        counts = f"{row.requests:9}{row.failures:8}{row.per_second:8.2f}"
+        times = "".join(f"{row.latency.get(p, float('nan')):11.2f}" for p in ("p50", "p95", "p99"))
+        counts = f"{row.requests:9}{row.failures:8}{row.throughput:8.2f}"
         lines.append(f"{row.name[:32]:32}{counts}{times}")
     return "\n".join(lines)
 
@@ -92,10 +96,11 @@ def draw(history: History, watched: Mapping[str, Series], title: str, target: Pa
     figure = Figure(figsize=(9, 8), layout="constrained")
     traffic, latency, server = figure.subplots(3, sharex=True)
     figure.suptitle(title)
-    _plot(traffic, {"requests": history.per_second, "failures": history.failures_per_second})
+    _plot(traffic, {"throughput": history.throughput, "failures": history.failure_rate})
     _plot(latency, {"p50": history.p50, "p95": history.p95})
     _plot(server, {name: series for name, series in watched.items() if name != "memory"})
-    for axes, label in ((traffic, "per second"), (latency, "seconds"), (server, "requests")):
+    labels = ("requests per second", "end-to-end latency (s)", "requests")
+    for axes, label in zip((traffic, latency, server), labels, strict=True):
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
