@@ -11,7 +11,6 @@ import argparse
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -111,39 +110,22 @@ def build_model(seed: int) -> Qwen2_5_VLForConditionalGeneration:
     torch.manual_seed(seed)
     config = model_config(build_tokenizer().get_vocab())
     model = Qwen2_5_VLForConditionalGeneration(config).float()
-    answer_greedily(model)
-    return model
-
-
-def answer_greedily(model: Any) -> None:
-    """Answers are the likeliest ones, and end where the tokenizer says."""
-    text = model.config.text_config
+    text = config.text_config
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
     )
+    return model
 
 
 def save_model(model: Qwen2_5_VLForConditionalGeneration, folder: Path) -> None:
     """Writes a complete checkpoint folder that stock code serves as it is."""
-    save_weights(model, folder, CHAT_TEMPLATE)
-    write_json(folder / "preprocessor_config.json", _preprocessor_config())
-
-
-def save_weights(model: Any, folder: Path, chat_template: str) -> None:
-    """Writes what checkpoint folders of all architectures hold: weights in bfloat16, the tokenizer
-    and a chat template.
-    """
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
-    save_tokenizer(folder)
-    (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
-
-
-def save_tokenizer(folder: Path) -> None:
-    """Writes the tokenizer's two files."""
     tokenizer = build_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer.get_vocab()))
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    write_json(folder / "preprocessor_config.json", _preprocessor_config())
 
 
 def _tokenizer_config(vocabulary: dict[str, int]) -> dict[str, object]:
@@ -186,7 +168,7 @@ def _preprocessor_config() -> dict[str, object]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """`value` as a file that people can read, too."""
+    """Writes `value` as indented JSON."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -40,7 +40,7 @@ class Asking:
 
     def ask(self, page: Page, roi: Any, question: str | None = None) -> Answer:
         """One answer, eight tokens at most; the page's own question unless there is another."""
-        asked = question or code_question(page.kind, page.things[page.asked].name)
+        asked = question or code_question(page.kind, page.target.name)
         content: Any = [
             {"type": "image_url", "image_url": {"url": _url(page)}},
             {"type": "text", "text": asked},

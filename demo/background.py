@@ -1,4 +1,4 @@
-"""Runs a generator in a process of its own, so that rendering and training share the cores."""
+"""Runs a generator in another process, so that rendering and training run at the same time."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def _produce(queue: Any, source: Callable[..., Iterator[Any]], arguments: tuple[
 
 
 def parent_lives() -> bool:
-    """Whether the process that started this one still runs: a killed one ends no children."""
+    """Whether the parent process still runs; one that was killed does not end its children."""
     parent = multiprocessing.parent_process()
     return parent is None or parent.is_alive()

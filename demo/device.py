@@ -1,7 +1,7 @@
-"""Where training runs: a GPU if PyTorch finds one, else the CPU.
+"""The device of training: a GPU if PyTorch finds one, else the CPU.
 
-`demo.train` makes it PyTorch's default device, so that tensors are born there. The processes that
-render pages and make their visual tokens stay on the CPU either way.
+`demo.train` makes it PyTorch's default device, so that new tensors are there. The processes that
+render pages and compute their visual tokens use the CPU either way.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def bfloat16(module: nn.Module) -> torch.autocast:
-    """Matrix products in bfloat16 where `module` is, for the length of a `with` block."""
+    """A context in which matrix products on the device of `module` are computed in bfloat16."""
     return torch.autocast(device_of(module).type, dtype=torch.bfloat16)

@@ -43,13 +43,6 @@ def draw_sign(
     """Draws a card filling `box`: a circle left of or above its code; returns the code's box."""
     paper = _vary((250, 250, 248), 5, rng)
     draw.rounded_rectangle(_inside(box), radius=6, fill=paper, outline=(90, 90, 90), width=2)
-    return draw_circle(draw, box, colour, code, height, rng)
-
-
-def draw_circle(
-    draw: ImageDraw.ImageDraw, box: Box, colour: str, code: str, height: int, rng: Random
-) -> Box:
-    """Draws a sign without its card: a circle left of or above its code; returns the code's box."""
     x0, y0, x1, y1 = box
     side = min(y1 - y0 - 20, x1 - x0 - 20, 72)
     wide = x1 - x0 > y1 - y0
@@ -59,18 +52,6 @@ def draw_circle(
     draw.ellipse((left, top, left + side, top + side), fill=fill)
     room = (left + side + 4, y0, x1 - 4, y1) if wide else (x0, top + side + 4, x1, y1 - 4)
     return _write(draw, room, code, height, (20, 20, 20), rng)
-
-
-def draw_badge(
-    draw: ImageDraw.ImageDraw, box: Box, colour: str, code: str, height: int, rng: Random
-) -> Box:
-    """Draws an oval tag filling `box` with its code somewhere in the middle of it."""
-    fill = _vary(COLOURS[colour], 14, rng)
-    ink = (18, 18, 18) if _luminance(fill) > 110 else (252, 252, 252)
-    draw.ellipse(_inside(box), fill=fill)
-    inset_x, inset_y = (box[2] - box[0]) // 6, (box[3] - box[1]) // 6
-    room = (box[0] + inset_x, box[1] + inset_y, box[2] - inset_x, box[3] - inset_y)
-    return _write(draw, room, code, height, ink, rng)
 
 
 def _write(

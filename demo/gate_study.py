@@ -58,13 +58,13 @@ def cases_of(
     """
 
     def case(page: Page, index: int) -> Case:
-        asked = page.things[page.asked]
+        target = page.target
         base, zoom = asking.ask(page, False), asking.ask(page, {"gate": learned})
         regions = zoom.roi["regions"]
         width, height = zoom.roi["image_size"]
         boxes = [region["box"] for region in regions]
         return Case(
-            index, text_px(page), base.text == asked.code, zoom.text == asked.code,
+            index, text_px(page), base.text == target.code, zoom.text == target.code,
             peak=regions[0]["score"] if regions else 0.0,
             area=sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (width * height),
             said=base.probabilities,
@@ -87,7 +87,7 @@ def confirmed(asking: Asking, seed: int, pages: Sequence[int], gate: dict[str, f
     """The share of right answers when the endpoint itself decides."""
 
     def right(page: Page, _index: int) -> bool:
-        return asking.ask(page, {"gate": gate}).text == page.things[page.asked].code
+        return asking.ask(page, {"gate": gate}).text == page.target.code
 
     return share(asking.about(seed, pages, right))
 

@@ -15,7 +15,7 @@ from demo.packing import Packed
 
 
 def hidden_states(language: Any, packed: Packed) -> Tensor:
-    """Normed hidden states [batch, length, hidden] of `language` (Qwen2.5-VL's, or a Llama)."""
+    """Normed hidden states [batch, length, hidden] of `language` (Qwen2.5-VL's text model)."""
     hidden = language.embed_tokens(packed.ids)
     hidden = hidden.masked_scatter(packed.image_mask[..., None], packed.features.to(hidden.dtype))
     cos, sin = rope(language.config, packed.positions)
@@ -29,12 +29,11 @@ def hidden_states(language: Any, packed: Packed) -> Tensor:
 
 
 def rope(config: Any, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [batch, 1, length, head_dim] of rotary positions [3, …]."""
+    """Cosines and sines [batch, 1, length, head_dim] of multimodal rotary positions [3, …]."""
     parameters = config.rope_parameters
     half = config.hidden_size // config.num_attention_heads // 2
     frequencies = parameters["rope_theta"] ** (-torch.arange(half) / half)
-    section = parameters.get("mrope_section", [half, 0, 0])
-    axis = torch.repeat_interleave(torch.arange(3), torch.tensor(section))
+    axis = torch.repeat_interleave(torch.arange(3), torch.tensor(parameters["mrope_section"]))
     angles = positions[axis].permute(1, 2, 0).float() * frequencies
     angles = torch.cat([angles, angles], -1)[:, None]
     return angles.cos(), angles.sin()

@@ -1,7 +1,7 @@
 """Stage 2: the language model learns to point, to name places and to read codes.
 
-The vision tower stays as it is. "Where is the red tag?" and its inverse are asked from the first
-step beside the codes: without them the word is never bound to the right spot in reasonable time.
+The vision tower is frozen. "Where is the red tag?" and its inverse are asked beside the codes from
+the first step: without them the model does not bind the word to the right spot in reasonable time.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ class _Batch:
 
 _POINTING = _Batch(28, Layout(plain=4, cropped=0))
 _READING = _Batch(20, Layout(plain=2, cropped=1))
-"""Reading crops is quickly learnt, pointing is not: one batch of four has crops, later each other.
-Many pages with few questions teach faster than few pages with many."""
+"""The model learns to read crops quickly and to point slowly, so one batch in four has crops, and
+one in two in the second half. Many pages with few questions work better than few with many."""
 
 _KEPT_SHARDS = 32
 
 
 @torch.no_grad()
 def initialise(language: Any) -> None:
-    """Scales of weights that a small model starts well from."""
+    """Initialises the weights at scales that suit a small model."""
     language.embed_tokens.weight.normal_(0, 0.25)
     for name, parameter in language.layers.named_parameters():
         if parameter.ndim == 2:
-            calm = 0.43 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
-            parameter.normal_(0, calm * parameter.shape[1] ** -0.5)
+            scale = 0.43 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+            parameter.normal_(0, scale * parameter.shape[1] ** -0.5)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def train_language(model: Any, folder: Path, recipe: LanguageRecipe) -> None:
         optimizers.step(number / steps)
         if number % 200 == 199 or number == steps - 1:
             shares = answer_accuracy(model, held_out)
-            stage.say("held out: " + "  ".join(f"{k} {v:.3f}" for k, v in shares.items()))
+            stage.log("held out: " + "  ".join(f"{k} {v:.3f}" for k, v in shares.items()))
         return {"loss": loss.item(), **numbers}
 
     stage.run(step)
@@ -121,11 +121,11 @@ def answers_right(model: Any, packed: Packed) -> list[tuple[str, float]]:
 
 def _answer_logits(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     """Logits at the places of the answers' tokens, and these tokens."""
-    asked = packed.targets != IGNORE
+    answered = packed.targets != IGNORE
     with bfloat16(model):
         hidden = hidden_states(model.model.language_model, packed)
-        logits = F.linear(hidden[asked], model.model.language_model.embed_tokens.weight)
-    return logits, packed.targets[asked]
+        logits = F.linear(hidden[answered], model.model.language_model.embed_tokens.weight)
+    return logits, packed.targets[answered]
 
 
 def _right(logits: Tensor, targets: Tensor, packed: Packed) -> list[tuple[str, float]]:
@@ -173,10 +173,10 @@ def _questions(page: PageFeatures, rng: Random) -> list[Question]:
     where, what = _where(page), _what(page)
     rng.shuffle(where)
     rng.shuffle(what)
-    codes = codes_without_crop(page, rng)
+    codes = _codes_without_crop(page, rng)
     first = codes[:2] + where[:1] + what[:1]
     rng.shuffle(first)
-    return first + where[1:] + what[1:] + codes_with_crop(page, rng)
+    return first + where[1:] + what[1:] + _codes_with_crop(page, rng)
 
 
 def _where(page: PageFeatures) -> list[Question]:
@@ -206,8 +206,8 @@ def _place(page: PageFeatures, box: tuple[int, int, int, int]) -> tuple[int, int
     return int(row) + 1, int(column) + 1
 
 
-def codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
-    """Codes to be read in the base view; a few lost ones, to be guessed while looking there."""
+def _codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
+    """Questions to be answered from the base view, a few of them about codes lost in it."""
     questions = []
     for number in rng.sample(range(len(page.things)), len(page.things)):
         thing, tall = page.things[number], page.text_px[number]
@@ -217,8 +217,9 @@ def codes_without_crop(page: PageFeatures, rng: Random) -> list[Question]:
     return questions
 
 
-def codes_with_crop(page: PageFeatures, rng: Random) -> list[Question]:
-    """Codes to be read in a crop; sometimes in the base view although there is a crop."""
+def _codes_with_crop(page: PageFeatures, rng: Random) -> list[Question]:
+    """Questions with a crop. If the crop has no readable code, some are about a code legible in the
+    base view."""
     questions = []
     for place, view in enumerate(page.views[1:], start=1):
         readable = list(view.readable)

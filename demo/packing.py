@@ -41,8 +41,6 @@ class Layout:
     shared: int = 80
     plain_length: int = 20
     cropped_length: int = 84
-    one_axis: bool = False
-    """Positions count tokens, as for models with one rope axis; else those of pictures are 2-D."""
 
     @property
     def first_cropped(self) -> int:
@@ -97,8 +95,7 @@ SUFFIX = "<|im_end|>\n<|im_start|>assistant\n"
 class _Row:
     """One sequence under construction."""
 
-    def __init__(self, one_axis: bool) -> None:
-        self._one_axis = one_axis
+    def __init__(self) -> None:
         self.ids: list[int] = []
         self.used: list[bool] = []
         self.positions: list[tuple[int, int, int]] = []
@@ -117,8 +114,6 @@ class _Row:
         """Appends a picture, row by row."""
         rows, cols = view.grid
         self.images.append(view.tokens)
-        if self._one_axis:
-            return self.text(encode("<|image_pad|>") * (rows * cols))
         t = self._next
         places = [(t, t + r, t + c) for r in range(rows) for c in range(cols)]
         self._append(encode("<|image_pad|>") * (rows * cols), places)
@@ -163,7 +158,7 @@ def pack(pages: Sequence[tuple[PageFeatures, Sequence[Question]]], layout: Layou
     labels: list[str] = []
     ends: list[tuple[int, int]] = []
     for number, (page, questions) in enumerate(pages):
-        row = _Row(layout.one_axis)
+        row = _Row()
         row.text(encode(PREFIX))
         row.image(page.views[0])
         row.text(encode("<|vision_end|>"))

@@ -1,7 +1,7 @@
-"""Pages as the language model meets them in training: visual tokens of their views, and the truth.
+"""Pages as the language stage reads them: visual tokens of their views, and the truth.
 
-The vision tower does not change after its stage, so the visual tokens of each page are computed
-once, by a process of its own that stays ahead of the training, and kept on disk in shards.
+The vision tower is frozen after its stage, so the visual tokens of each page are computed once, by
+a background process that works ahead of training, and kept on disk in shards.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -22,7 +21,6 @@ from torch import Tensor
 from demo.architecture import build_model
 from demo.background import parent_lives
 from demo.device import bfloat16, device_of
-from demo.drawing import Box
 from demo.pages import LOST_PX, Page, Thing, render_page, text_px
 from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
 from demo.vision import vision_features
@@ -31,10 +29,6 @@ _LOST_DROPPED = 0.6
 CROPS = 1
 READABLE_PX = 6.0
 """Codes at least this tall in a view are asked about in training."""
-
-
-Eyes = tuple[Callable[[Page], View], Callable[[Page, Box], View]]
-"""How a model sees: its base view of a page, and its crop of a box."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +51,15 @@ class PageFeatures:
     views: tuple[ViewFeatures, ...]
 
 
-def describe_page(
-    page: Page, rng: Random, crops: int = CROPS, see: Eyes = (base_view, crop_view)
-) -> tuple[list[View], PageFeatures]:
+def describe_page(page: Page, rng: Random, crops: int = CROPS) -> tuple[list[View], PageFeatures]:
     """The page's views, and its features with the visual tokens still to be filled in."""
-    base, crop = see
     boxes = [
         proposed_box(page, rng.choice(page.things).box, rng)
         if rng.random() < 0.85
         else random_box(page, rng)
         for _ in range(crops)
     ]
-    views = [base(page), *(crop(page, box) for box in boxes)]
+    views = [base_view(page), *(crop_view(page, box) for box in boxes)]
     base_scale = scale(views[0])[1]
     heights = tuple((t.text_box[3] - t.text_box[1]) * base_scale for t in page.things)
     nothing = torch.empty(0)
@@ -130,9 +121,9 @@ def fill_in(tower: Any, views: list[list[View]], pages: list[PageFeatures]) -> l
 
 
 def make_shard(tower: Any, seed: int, first: int, count: int) -> list[PageFeatures]:
-    """Pages `first` to `first + count` of a seed, less most of those without a legible code.
+    """Pages `first` to `first + count` of a seed, without most of those whose target is lost.
 
-    A legible code teaches to look at the right spot; the rest of a page teaches that less well.
+    From a legible code the model learns to look at the right spot; from a lost one hardly.
     """
     views, pages = [], []
     for index in range(first, first + count):

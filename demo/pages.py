@@ -1,17 +1,15 @@
-"""Pages of the demo: pictures with several labelled codes, and one question about each.
+"""Pages of the demo: pictures with several things that carry codes, and one question about each.
 
-Two kinds of page: "tags" (coloured tags with a code on them) and "signs" (white cards with a
-coloured circle beside or above the code); both are asked for by colour. What tells the things apart
-is large enough for the base view; the codes run from legible in it down to lost. The same seed
-gives the same bytes: `python -m demo.pages --seed 1 --count 9 --out DIR` writes PNG pages and
-`pages.jsonl`.
+There are two kinds of page: "tags" (coloured tags with a code on them) and "signs" (white cards
+with a coloured circle beside or above the code). A question names a thing by its colour. Colours
+are visible in the base view; the codes range from legible in it to lost. The same seed gives the
+same bytes: `python -m demo.pages --seed 1 --count 9 --out DIR` writes PNG pages and `pages.jsonl`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -29,27 +27,15 @@ SIZES = ((896, 896), (896, 896), (896, 896), (1064, 896), (896, 1064))
 BASE_TOKENS = 64
 """Base token budget the demo model is trained and served with."""
 
+CROP_TOKENS = 64
+"""Crop token budget the demo model is trained and served with."""
+
 LEGIBLE_PX = 8.0
 LOST_PX = 5.5
 """Text at least LEGIBLE_PX tall in the base view is legible, below LOST_PX it is lost."""
 
-
-@dataclass(frozen=True)
-class Style:
-    """What pages are drawn from. `text_heights`: share of pages, least and greatest height of
-    digits in page pixels."""
-
-    kinds: tuple[str, ...] = KINDS
-    sizes: tuple[tuple[int, int], ...] = SIZES
-    text_heights: tuple[tuple[float, int, int], ...] = (
-        (0.57, 12, 20),
-        (0.15, 21, 34),
-        (0.28, 36, 50),
-    )
-
-
-STYLE = Style()
-"""The pages of the model that ships."""
+_TEXT_HEIGHTS = ((0.57, 12, 20), (0.15, 21, 34), (0.28, 36, 50))
+"""Share of pages, least and greatest height of digits in page pixels."""
 
 _GAP = 36
 _EDGE = 14
@@ -67,56 +53,51 @@ class Thing:
 
 @dataclass(frozen=True)
 class Page:
-    """A rendered page and the truth about it; `asked` is the place of the thing to ask for."""
+    """A rendered page and the truth about it; `target` is the thing that its question is about."""
 
     kind: str
     image: Image.Image
     things: tuple[Thing, ...]
-    asked: int
+    target: Thing
 
 
-def render_page(seed: int, index: int, style: Style = STYLE) -> Page:
-    """Page `index` of `seed`: nothing but these two numbers and the style decides what is on it."""
+def render_page(seed: int, index: int) -> Page:
+    """Page `index` of `seed`; the two numbers decide everything on it."""
     rng = Random(f"sdrpn demo page {seed} {index}")
-    kind = style.kinds[index % len(style.kinds)]
-    size = rng.choice(style.sizes)
-    height = text_height(rng, style)
+    kind = KINDS[index % len(KINDS)]
+    size = rng.choice(SIZES)
+    _, low, high = rng.choices(_TEXT_HEIGHTS, [share for share, _, _ in _TEXT_HEIGHTS])[0]
+    height = rng.randint(low, high)
     names = rng.sample(tuple(COLOURS), rng.randint(4, 7))
     codes = [f"{n:02d}" for n in rng.sample(range(100), len(names))]
-    boxes = lay_out(kind, size, len(names), rng)
+    boxes = _lay_out(kind, size, len(names), rng)
     image, draw = background(size, rng)
     paint = draw_tag if kind == "tags" else draw_sign
     things = tuple(
         Thing(name, code, box, paint(draw, box, name, code, height, rng))
         for name, code, box in zip(names, codes, boxes, strict=False)
     )
-    return Page(kind, image, things, rng.randrange(len(things)))
-
-
-def text_height(rng: Random, style: Style = STYLE) -> int:
-    """A height of digits, in page pixels."""
-    _, low, high = rng.choices(style.text_heights, [s for s, _, _ in style.text_heights])[0]
-    return rng.randint(low, high)
+    return Page(kind, image, things, things[rng.randrange(len(things))])
 
 
 def text_px(page: Page) -> float:
-    """Height in the base view of the code that is asked for, in pixels."""
+    """Height of the target's code in the base view, in pixels."""
     rows, _ = view_grid(page.image.size, BASE_TOKENS)
-    _, top, _, bottom = page.things[page.asked].text_box
+    _, top, _, bottom = page.target.text_box
     return (bottom - top) * rows * CELL / page.image.height
 
 
 def page_row(page: Page, image_name: str) -> dict[str, object]:
-    """The page's line in `pages.jsonl`; `others` are the boxes of the things not asked for."""
-    asked = page.things[page.asked]
+    """The page's line in `pages.jsonl`; `others` are the boxes of the other things."""
+    target = page.target
     return {
         "image": image_name,
         "kind": page.kind,
-        "question": code_question(page.kind, asked.name),
-        "answer": asked.code,
-        "box": list(asked.box),
+        "question": code_question(page.kind, target.name),
+        "answer": target.code,
+        "box": list(target.box),
         "text_px": round(text_px(page), 2),
-        "others": [list(t.box) for t in page.things if t is not asked],
+        "others": [list(t.box) for t in page.things if t is not target],
     }
 
 
@@ -134,13 +115,13 @@ def write_pages(seed: int, count: int, folder: Path) -> Path:
     return path
 
 
-def lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
+def _lay_out(kind: str, size: tuple[int, int], count: int, rng: Random) -> list[Box]:
     """Up to `count` boxes that keep their distance: in neat rows or scattered."""
     sizes = [thing_size(kind, rng) for _ in range(count)]
-    return (neat_rows if rng.random() < 0.4 else scattered)(size, sizes, rng)
+    return (_neat_rows if rng.random() < 0.4 else _scattered)(size, sizes, rng)
 
 
-def scattered(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+def _scattered(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
     """Boxes of `sizes` anywhere on a page, apart from each other; fewer where there is no room."""
     boxes: list[Box] = []
     for width, height in sizes:
@@ -154,7 +135,7 @@ def scattered(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) 
     return boxes
 
 
-def neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
+def _neat_rows(size: tuple[int, int], sizes: list[tuple[int, int]], rng: Random) -> list[Box]:
     """Boxes of `sizes` in some of the places of a regular grid."""
     columns, rows = 3, rng.choice((3, 4))
     slots = rng.sample(range(columns * rows), len(sizes))
@@ -181,27 +162,22 @@ def _apart(a: Box, b: Box) -> bool:
     return a[2] + _GAP <= b[0] or b[2] + _GAP <= a[0] or a[3] + _GAP <= b[1] or b[3] + _GAP <= a[1]
 
 
-PAPERS = ("plain", "ruled", "squared", "stripes")
-
-
-def background(
-    size: tuple[int, int], rng: Random, papers: Sequence[str] = PAPERS
-) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def background(size: tuple[int, int], rng: Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Tinted paper, sometimes ruled, so that empty space is not one colour."""
     shade = rng.randint(205, 245)
     paper = tuple(min(255, shade + rng.randint(-8, 8)) for _ in range(3))
     image = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(image)
     line = tuple(max(0, c - rng.randint(8, 30)) for c in paper)
-    style = rng.choice(papers)
+    pattern = rng.choice(("plain", "ruled", "squared", "stripes"))
     pitch = rng.randint(36, 90)
-    if style in ("ruled", "squared"):
+    if pattern in ("ruled", "squared"):
         for y in range(pitch, size[1], pitch):
             draw.line((0, y, size[0], y), fill=line, width=2)
-    if style == "squared":
+    if pattern == "squared":
         for x in range(pitch, size[0], pitch):
             draw.line((x, 0, x, size[1]), fill=line, width=2)
-    if style == "stripes":
+    if pattern == "stripes":
         for x in range(-size[1], size[0], 2 * pitch):
             draw.line((x, 0, x + size[1], size[1]), fill=line, width=pitch // 3)
     return image, draw

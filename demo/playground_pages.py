@@ -54,20 +54,20 @@ def candidates(url: str, seed: int, count: int) -> Iterator[Candidate]:
         page = render_page(seed, index)
         if text_px(page) >= LOST_PX:
             continue
-        asked = page.things[page.asked]
-        question = code_question(page.kind, asked.name)
+        target = page.target
+        question = code_question(page.kind, target.name)
         png = _png(page)
 
         def answer(roi: Any, png: bytes = png, question: str = question) -> Any:
             return _ask(client, model, png, question, roi)
 
-        if _said(answer(False)) == asked.code:
+        if _said(answer(False)) == target.code:
             continue
         zoomed = answer(True)
-        others = [{"threshold": STRICTER}, {"threshold": LAXER}, {"boxes": [list(asked.box)]}]
-        if any(_said(a) != asked.code for a in [zoomed, *map(answer, others)]):
+        others = [{"threshold": STRICTER}, {"threshold": LAXER}, {"boxes": [list(target.box)]}]
+        if any(_said(a) != target.code for a in [zoomed, *map(answer, others)]):
             continue
-        if _covers(zoomed.roi["regions"], asked.box) and _sureness(zoomed) >= SURE:
+        if _covers(zoomed.roi["regions"], target.box) and _sureness(zoomed) >= SURE:
             yield Candidate(page, png, question, _sureness(zoomed))
 
 
@@ -79,7 +79,7 @@ def choose(found: list[Candidate], pages: int) -> list[Candidate]:
     for turn in range(pages):
         for candidate in ranked:
             page = candidate.page
-            colour = page.things[page.asked].name
+            colour = page.target.name
             if page.kind == KINDS[turn % len(KINDS)] and colour not in colours:
                 chosen.append(candidate)
                 colours.add(colour)
@@ -95,11 +95,11 @@ def write(chosen: list[Candidate], folder: Path) -> None:
     rows = []
     for candidate in chosen:
         page = candidate.page
-        asked = page.things[page.asked]
-        name = f"{asked.name}-{page.kind.removesuffix('s')}"
+        target = page.target
+        name = f"{target.name}-{page.kind.removesuffix('s')}"
         (folder / f"{name}.png").write_bytes(candidate.png)
         title = f"A page with {len(page.things)} {page.kind}"
-        row = {"id": name, "title": title, "question": candidate.question, "answer": asked.code}
+        row = {"id": name, "title": title, "question": candidate.question, "answer": target.code}
         rows.append(row)
     (folder / "pages.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

@@ -1,7 +1,7 @@
-"""The words of the demo: what can be asked about a page, and what is to be answered.
+"""The questions of the demo and their answers.
 
-Two questions are the demo's task (`code`); the other two (`where`, `what`) are asked in training
-only, because naming places is what teaches the model to bind a word to a spot on the page.
+`code_question` is the demo's task. `where_question` and `what_question` are used in training only:
+naming places teaches the model to bind a word to a spot on the page.
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ def what_question(kind: str, row: int, column: int) -> str:
 def place_answer(row: int, column: int) -> str:
     """A place of the coarse grid; rows and columns count from 1.
 
-    The first word already says something: so the last word of the question learns to look there.
+    The answer begins with the number itself, so the question's last token has to find the thing.
     """
     return f"{row},{column}"

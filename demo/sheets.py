@@ -1,7 +1,7 @@
-"""Sheets: small pictures full of things with codes, to learn reading from.
+"""Sheets: small pictures full of things with codes, from which the vision tower learns to read.
 
-A page shows a handful of codes; a sheet shows dozens, at the sizes that codes have in views. The
-same words and the same font, so what is learnt on sheets is what pages need.
+A page shows a handful of codes; a sheet shows dozens, at the sizes that codes have in views, with
+the same colours and the same font.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from demo.questions import COLOURS
 from demo.views import View, base_view
 
 _SIDE = 448
-"""Sheets of tags are drawn at twice the size they are seen at, to be as smooth as views."""
+"""Sheets of tags are drawn at twice the size of their view, to be as smooth as views of pages."""
 
 
 def render_sheet(seed: int, index: int) -> tuple[Page, View]:
@@ -43,7 +43,7 @@ def _tags(rng: Random) -> Page:
             name, code = rng.choice(tuple(COLOURS)), f"{rng.randrange(100):02d}"
             text = draw_tag(draw, box, name, code, height, rng)
             things.append(Thing(name, code, box, text))
-    return Page("tags", image, tuple(things), 0)
+    return Page("tags", image, tuple(things), things[0])
 
 
 def _signs(rng: Random) -> Page:
@@ -60,4 +60,4 @@ def _signs(rng: Random) -> Page:
             name, code = rng.choice(tuple(COLOURS)), f"{rng.randrange(100):02d}"
             text = draw_sign(draw, box, name, code, height, rng)
             things.append(Thing(name, code, box, text))
-    return Page("signs", image, tuple(things), 0)
+    return Page("signs", image, tuple(things), things[0])

@@ -1,7 +1,7 @@
-"""One stage of training: steps with a checkpoint, a log and a clock.
+"""One stage of training: numbered steps, a checkpoint and a log.
 
-A stage is killed at any time and goes on from its last checkpoint; a finished stage is not run
-again. Everything lies in one folder: `STAGE.pt`, `STAGE.log`.
+A stage can be killed at any time and resumes from its last checkpoint; a finished stage is not run
+again. Its files are `STAGE.pt` and `STAGE.log` in one folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Optimizers:
         self._parameters = chosen + rest
 
     def step(self, share_done: float) -> None:
-        """Updates with the rate that belongs to `share_done` of the stage, and clears gradients."""
+        """Updates at the rate for `share_done` of the stage, and clears the gradients."""
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
             for group in optimizer.param_groups:
@@ -82,7 +82,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.name, self.steps, self._parts = name, steps, parts
         self._file = folder / f"{name}.pt"
-        self._log = folder / f"{name}.log"
+        self._log_file = folder / f"{name}.log"
         self.done = self._load()
 
     def _load(self) -> int:
@@ -99,17 +99,17 @@ class Stage:
         torch.save({**state, "step": self.done}, scratch)
         os.replace(scratch, self._file)
 
-    def say(self, text: str) -> None:
-        """Prints a line and keeps it in the log."""
+    def log(self, text: str) -> None:
+        """Prints a line and appends it to the log."""
         line = f"{time.strftime('%H:%M:%S')} {self.name} {text}"
         print(line, flush=True)
-        with self._log.open("a", encoding="utf-8") as log:
+        with self._log_file.open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
     def run(self, step: Callable[[int], dict[str, float]]) -> None:
-        """Runs the steps that are left; `step` returns numbers to be averaged for the log."""
+        """Runs the remaining steps; the log averages the numbers that `step` returns."""
         if self.done >= self.steps:
-            self.say(f"is finished ({self.steps} steps)")
+            self.log(f"is finished ({self.steps} steps)")
             return
         began, first = time.monotonic(), self.done
         reported = saved = began
@@ -122,7 +122,7 @@ class Stage:
             if now - reported >= self._report_every or self.done == self.steps:
                 left = (now - began) / (self.done - first) * (self.steps - self.done)
                 means = "  ".join(f"{k} {sum(v) / len(v):.3f}" for k, v in sums.items())
-                self.say(f"{self.done}/{self.steps}, {left / 60:.1f} min left  {means}")
+                self.log(f"{self.done}/{self.steps}, {left / 60:.1f} min left  {means}")
                 reported, sums = now, {}
             if now - saved >= self._save_every or self.done == self.steps:
                 self._save()

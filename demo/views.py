@@ -1,7 +1,8 @@
-"""What the model sees of a page in training: base view and crops, exactly as the server makes them.
+"""What the model sees of a page in training: the base view and crops.
 
-Boxes of crops are drawn as an imperfect region proposal would place them: whole base cells around
-a thing, sometimes a cell too many or too few, sometimes just a loose box, sometimes elsewhere.
+Grids and budgets are those of the server. Boxes of crops imitate an imperfect region proposal:
+whole base cells around a thing, sometimes a cell too many or too few, sometimes a loose box,
+sometimes a box elsewhere.
 """
 
 from __future__ import annotations
@@ -14,37 +15,41 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demo.drawing import Box
-from demo.pages import BASE_TOKENS, Page
-from rpn_plugin.images import base_view as base_views
-from rpn_plugin.images import crops
+from demo.pages import BASE_TOKENS, CROP_TOKENS, Page
 from rpn_plugin.images.grids import CELL, view_grid
-
-CROP_TOKENS = 64
-"""Crop token budget the demo model is trained and served with."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Pixels uint8 [rows * cell, cols * cell, 3] of `box`, in page pixels."""
+    """Pixels uint8 [rows * CELL, cols * CELL, 3] of `box`, in page pixels."""
 
     pixels: NDArray[np.uint8]
     grid: tuple[int, int]
     box: Box
-    cell: int = CELL
 
 
 def base_view(page: Page) -> View:
     """The whole page under the base token budget."""
-    return _view(base_views.base_view(page.image, BASE_TOKENS), (0, 0, *page.image.size))
+    grid = view_grid(page.image.size, BASE_TOKENS)
+    return View(_scaled(page.image, grid), grid, (0, 0, *page.image.size))
 
 
 def crop_view(page: Page, box: Box) -> View:
     """The part of the page in `box`, scaled to the crop token budget."""
-    return _view(crops.crop_view(page.image, box, CROP_TOKENS), box)
+    crop = page.image.crop(box)
+    grid = view_grid(crop.size, CROP_TOKENS, enlarge=True)
+    return View(_scaled(crop, grid), grid, box)
 
 
-def _view(view: Image.Image, box: Box) -> View:
-    return View(np.asarray(view), (view.height // CELL, view.width // CELL), box)
+def _scaled(picture: Image.Image, grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture resized to a grid of (rows, columns) cells.
+
+    This is plain antialiased bicubic, which made the views that the shipped weights learned from.
+    `scale_to_grid` of the server averages large pictures in boxes first. Its pixels differ by less
+    than a tenth of a level in the mean, but a recipe has to keep to the pixels of its weights.
+    """
+    rows, cols = grid
+    return np.asarray(picture.resize((cols * CELL, rows * CELL), Image.Resampling.BICUBIC))
 
 
 def proposed_box(page: Page, target: Box, rng: Random) -> Box:
@@ -93,6 +98,6 @@ def scale(view: View) -> tuple[float, float]:
     """View pixels per page pixel, horizontally and vertically."""
     rows, cols = view.grid
     return (
-        cols * view.cell / (view.box[2] - view.box[0]),
-        rows * view.cell / (view.box[3] - view.box[1]),
+        cols * CELL / (view.box[2] - view.box[0]),
+        rows * CELL / (view.box[3] - view.box[1]),
     )

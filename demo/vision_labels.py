@@ -1,7 +1,7 @@
-"""Dense truth about a view, for the vision stage: what is on every cell and every patch.
+"""Dense labels of a view, for the vision stage: what is on every cell and every patch.
 
-Cells (one visual token each) are labelled with the name and the code of the thing they lie on;
-patches (quarters of cells) with the digits written on them. Codes too small to read are not asked.
+Cells (one visual token each) are labelled with the colour and the code of the thing on them,
+patches (quarters of cells) with the digits on them. Codes too small to read have no label.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.architecture import MERGE
+from demo.architecture import PATCH
 from demo.pages import LOST_PX, Page
 from demo.questions import COLOURS
 from demo.views import View, scale
+from rpn_plugin.images.grids import CELL
 
 NAMES = tuple(COLOURS)
 NOTHING = len(NAMES)
@@ -47,7 +48,7 @@ def dense_labels(page: Page, view: View) -> DenseLabels:
     for thing in page.things:
         box = _in_view(thing.box, view, scale_x, scale_y)
         text = _in_view(thing.text_box, view, scale_x, scale_y)
-        share = _shares(box, rows, cols, view.cell)
+        share = _shares(box, rows, cols)
         tall = round(text[3] - text[1])
         readable = text[3] - text[1] >= LOST_PX and _inside(text, view.pixels.shape)
         tens, units = int(thing.code[0]), int(thing.code[1])
@@ -55,7 +56,7 @@ def dense_labels(page: Page, view: View) -> DenseLabels:
         cells[(share > best) & (share > 0.06)] = (IGNORE, IGNORE, IGNORE, 0)
         cells[(share > best) & (share > 0.15)] = (NAMES.index(thing.name), *digits, tall)
         best = np.maximum(best, share)
-        _mark_digits(patches, text, digits, view.cell // MERGE)
+        _mark_digits(patches, text, digits)
     blocks = patches.reshape(rows, 2, cols, 2, 2).transpose(0, 2, 1, 3, 4)
     return DenseLabels(cells.reshape(-1, 4), np.ascontiguousarray(blocks).reshape(-1, 2))
 
@@ -76,34 +77,32 @@ def _inside(box: tuple[float, float, float, float], shape: tuple[int, ...]) -> b
     return box[0] >= -1 and box[1] >= -1 and box[2] <= shape[1] + 1 and box[3] <= shape[0] + 1
 
 
-def _shares(
-    box: tuple[float, float, float, float], rows: int, cols: int, cell: int
-) -> NDArray[np.float64]:
+def _shares(box: tuple[float, float, float, float], rows: int, cols: int) -> NDArray[np.float64]:
     """How much of each cell `box` covers, 0 to 1, [rows, cols]."""
-    left = np.arange(cols) * cell
-    top = np.arange(rows) * cell
-    width = np.clip(np.minimum(box[2], left + cell) - np.maximum(box[0], left), 0, None)
-    height = np.clip(np.minimum(box[3], top + cell) - np.maximum(box[1], top), 0, None)
-    shares: NDArray[np.float64] = np.outer(height, width) / cell**2
+    left = np.arange(cols) * CELL
+    top = np.arange(rows) * CELL
+    width = np.clip(np.minimum(box[2], left + CELL) - np.maximum(box[0], left), 0, None)
+    height = np.clip(np.minimum(box[3], top + CELL) - np.maximum(box[1], top), 0, None)
+    shares: NDArray[np.float64] = np.outer(height, width) / CELL**2
     return shares
 
 
 def _mark_digits(
-    patches: Ints, text: tuple[float, float, float, float], digits: tuple[int, int], side: int
+    patches: Ints, text: tuple[float, float, float, float], digits: tuple[int, int]
 ) -> None:
-    """Marks the patches of `side` pixels on a digit, and the one each digit's middle lies on."""
+    """Marks the patches on a digit, and the one each digit's middle lies on."""
     middle = (text[0] + text[2]) / 2
     halves = ((text[0], middle), (middle, text[2]))
     rows, cols = patches.shape[:2]
-    on_y = _on(rows, text[1], text[3], side)
+    on_y = _on(rows, text[1], text[3])
     for place, ((left, right), digit) in enumerate(zip(halves, digits, strict=True)):
-        on_x = _on(cols, left, right, side)
+        on_x = _on(cols, left, right)
         patches[..., place][on_y[:, None] & on_x[None, :]] = digit
 
 
-def _on(patches: int, low: float, high: float, side: int) -> NDArray[np.bool_]:
+def _on(patches: int, low: float, high: float) -> NDArray[np.bool_]:
     """Which of `patches` in a line have their middle in [low, high), or its middle in them."""
-    centres = (np.arange(patches) + 0.5) * side
+    centres = (np.arange(patches) + 0.5) * PATCH
     inside = (centres >= low) & (centres < high)
-    marked: NDArray[np.bool_] = inside | (np.abs(centres - (low + high) / 2) <= side / 2)
+    marked: NDArray[np.bool_] = inside | (np.abs(centres - (low + high) / 2) <= PATCH / 2)
     return marked

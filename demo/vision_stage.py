@@ -1,8 +1,8 @@
-"""Stage 1: the vision tower learns to name things and read digits, on every cell at once.
+"""Stage 1: the vision tower learns to name things and to read digits, from labels of every cell.
 
-Small heads, thrown away afterwards, read from each visual token the name and the code of the thing
-it lies on, and from each patch the digit written there. Learning to read from answers alone, one
-per picture, got nowhere; here each picture has some hundred labels.
+Small linear heads read from each visual token the colour and the code of the thing below it, and
+from each patch the digit on it. They are dropped after this stage. A picture has some hundred
+labels this way; with one answer a picture the tower did not learn to read.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ VISION_SEED = 101
 FEATURE_STD = 0.5
 """Spread of visual tokens that the language model starts from (its words have 0.25)."""
 
-CELL_LABELS = len(NAMES) + 1 + 20
-"""Names, nothing, and two digits."""
-
 _BATCH = 16
 _SHEETS = 6
 """Sheets beside each page's seven views."""
@@ -47,32 +44,26 @@ class DenseHeads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cell = nn.Linear(HIDDEN, CELL_LABELS)
+        self.cell = nn.Linear(HIDDEN, len(NAMES) + 1 + 20)  # names, nothing, two digits
         self.patch = nn.Linear(VISION_HIDDEN, 2 * (NO_DIGIT + 1))
 
     def loss(self, hidden: Tensor, tokens: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Cross entropy over all labels, and shares of right answers by text height."""
         _, cells, patches = batch
-        loss, numbers = cell_loss(self.cell(tokens), cells)
+        name, tens, units = self.cell(tokens).float().split((len(NAMES) + 1, 10, 10), -1)
         written = self.patch(hidden).float().unflatten(-1, (2, NO_DIGIT + 1))
         rare = torch.ones(NO_DIGIT + 1)
         rare[NO_DIGIT] = 0.1
-        loss = loss + _cross_entropy(written, patches, rare)
+        loss = (
+            _cross_entropy(name, cells[..., 0])
+            + _cross_entropy(tens, cells[..., 1])
+            + _cross_entropy(units, cells[..., 2])
+            + _cross_entropy(written, patches, rare)
+        )
+        numbers = _accuracies(name, tens, units, cells)
         digits = (patches >= 0) & (patches < NO_DIGIT)
         numbers["digit"] = (written.argmax(-1) == patches)[digits].float().mean().item()
         return loss, numbers
-
-
-def cell_loss(logits: Tensor, cells: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of `logits` [..., CELL_LABELS] against the labels of cells, and shares of right
-    answers by text height."""
-    name, tens, units = logits.float().split((len(NAMES) + 1, 10, 10), -1)
-    loss = (
-        _cross_entropy(name, cells[..., 0])
-        + _cross_entropy(tens, cells[..., 1])
-        + _cross_entropy(units, cells[..., 2])
-    )
-    return loss, _accuracies(name, tens, units, cells)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -141,9 +132,9 @@ def _batches(seed: int) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
         index += 1
         boxes = [proposed_box(page, rng.choice(page.things).box, rng) for _ in range(5)]
         boxes.append(random_box(page, rng))
-        seen = [(page, base_view(page)), *((page, crop_view(page, box)) for box in boxes)]
-        seen += [render_sheet(seed, _SHEETS * index + k) for k in range(_SHEETS)]
-        for source, view in seen:
+        views = [(page, base_view(page)), *((page, crop_view(page, box)) for box in boxes)]
+        views += [render_sheet(seed, _SHEETS * index + k) for k in range(_SHEETS)]
+        for source, view in views:
             labels = dense_labels(source, view)
             bucket = waiting.setdefault(view.grid, [])
             bucket.append((view.pixels, labels.cells, labels.patches))

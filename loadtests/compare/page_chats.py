@@ -54,10 +54,10 @@ def _of_height(least: float, below: float) -> Iterator[Page]:
     for index in itertools.count():
         page = render_page(EVAL_SEED, index)
         if page.image.size == (SIDE, SIDE) and least <= text_px(page) < below:
-            asked = page.things[page.asked]
+            target = page.target
             pixels = np.asarray(page.image)
-            question = code_question(page.kind, asked.name)
-            yield Page(pixels, question, asked.code, legible=least >= LEGIBLE_PX)
+            question = code_question(page.kind, target.name)
+            yield Page(pixels, question, target.code, legible=least >= LEGIBLE_PX)
 
 
 def greeting(model: str) -> bytes:

@@ -26,4 +26,4 @@ def page_file() -> bytes:
 @cache
 def page_question() -> str:
     page = render_page(SEED, 0)
-    return code_question(page.kind, page.things[page.asked].name)
+    return code_question(page.kind, page.target.name)
