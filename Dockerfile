@@ -22,7 +22,7 @@ RUN grep -E '^setuptools==' requirements/cpu.lock > build.txt \
 COPY pyproject.toml README.md LICENSE ./
 COPY rpn_plugin rpn_plugin
 COPY server server
-COPY demo demo
+COPY demo/model demo/model
 RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist .
 
 # --- CPU
