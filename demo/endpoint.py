@@ -1,4 +1,4 @@
-"""Endpoints of one's own on this machine: started, waited for, and ended as a cluster would."""
+"""Runs endpoints on this machine: starts them, waits for them, and stops them as a cluster does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ STOP_WITHIN = 160.0
 
 
 class Server:
-    """`sdrpn serve` with any of its `flags` on a port of its own; `log` has what it writes."""
+    """`sdrpn serve` with `flags` on a free port; it writes to the file `log`."""
 
     def __init__(self, log: Path, *flags: str, **environment: str) -> None:
         port = free_port()
@@ -57,14 +58,14 @@ class Server:
             time.sleep(0.5)
 
     def is_ready(self) -> bool:
-        """What a cluster's readiness probe would see."""
+        """Whether a readiness probe succeeds."""
         try:
             return httpx.get(f"{self.url}/health/ready", timeout=15.0).status_code == 200
         except httpx.TransportError:
             return False
 
     def stop(self, grace: float = STOP_WITHIN) -> int:
-        """Ends the process: its exit status, as `stop` below. One that never ran ended well."""
+        """Stops the process and returns its exit status; 0 if it was not started."""
         return stop(self.process, grace) if self.process else 0
 
     def tail(self, lines: int = 60) -> str:
@@ -72,8 +73,13 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+def open_endpoint(url: str | None, folder: Path) -> AbstractContextManager[str]:
+    """The URL of an endpoint: the one that is named, or one that runs as long as the context."""
+    return nullcontext(url.rstrip("/")) if url else _running_endpoint(folder)
+
+
 @contextlib.contextmanager
-def running_endpoint(folder: Path) -> Iterator[str]:
+def _running_endpoint(folder: Path) -> Iterator[str]:
     """The URL of `sdrpn serve` with the shipped model; its log is `folder`/endpoint.log.
 
     Raises RuntimeError if it does not become ready.
@@ -90,9 +96,9 @@ def running_endpoint(folder: Path) -> Iterator[str]:
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = STOP_WITHIN) -> int:
-    """SIGTERM, then the exit status; -9 for a process that was still there after `grace` seconds.
+    """Sends SIGTERM and returns the exit status; -9 if the process still ran after `grace` seconds.
 
-    It must lead a process group; what is left of that is killed.
+    The process must lead a process group; what is left of the group is killed.
     """
     process.terminate()
     try:
@@ -100,13 +106,13 @@ def stop(process: subprocess.Popen[bytes], grace: float = STOP_WITHIN) -> int:
     except subprocess.TimeoutExpired:
         return -signal.SIGKILL
     finally:
-        with contextlib.suppress(ProcessLookupError):  # all gone already
+        with contextlib.suppress(ProcessLookupError):  # none is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on just now."""
+    """A TCP port of 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

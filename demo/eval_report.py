@@ -1,11 +1,10 @@
-"""Sums up an evaluation: shares of right answers by mode and text height, as table and chart."""
+"""Summarises an evaluation: shares of right answers by mode and text height, as table and chart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -15,26 +14,19 @@ COVERED = 0.8
 """A region covers a thing if it holds at least this share of its box."""
 
 
-class Answered(Protocol):
-    """What is needed of one answer (see demo.eval.Result)."""
+@dataclass(frozen=True)
+class Result:
+    """One answer. `text_px` is the height of the code in the base view. With the RPN's crop,
+    `cover` is the share of the true box in the region and `area` the region's share of the page."""
 
-    @property
-    def mode(self) -> str: ...  # noqa: D102
-
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-
-    @property
-    def text_px(self) -> float: ...  # noqa: D102
-
-    @property
-    def right(self) -> bool: ...  # noqa: D102
-
-    @property
-    def cover(self) -> float | None: ...  # noqa: D102
-
-    @property
-    def area(self) -> float | None: ...  # noqa: D102
+    mode: str
+    kind: str
+    text_px: float
+    right: bool
+    answer: str
+    expected: str
+    cover: float | None = None
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class Summary:
     area: float
 
 
-def summarise(results: Sequence[Answered]) -> Summary:
+def summarise(results: Sequence[Result]) -> Summary:
     """Shares by group: all pages, each band of text height, each kind of page."""
     groups = {
         "all": list(results),
@@ -87,7 +79,7 @@ def _mean(values: list[float]) -> float:
 
 
 def print_table(summary: Summary) -> None:
-    """Prints the summary for people."""
+    """Prints the summary as a table."""
     groups = list(summary.pages)
     print("exact match".ljust(22) + "".join(g.rjust(19) for g in groups))
     print("pages".ljust(22) + "".join(str(summary.pages[g]).rjust(19) for g in groups))

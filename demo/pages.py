@@ -60,6 +60,11 @@ class Page:
     things: tuple[Thing, ...]
     target: Thing
 
+    @property
+    def question(self) -> str:
+        """Asks for the code of the target."""
+        return code_question(self.kind, self.target.name)
+
 
 def render_page(seed: int, index: int) -> Page:
     """Page `index` of `seed`; the two numbers decide everything on it."""
@@ -93,7 +98,7 @@ def page_row(page: Page, image_name: str) -> dict[str, object]:
     return {
         "image": image_name,
         "kind": page.kind,
-        "question": code_question(page.kind, target.name),
+        "question": page.question,
         "answer": target.code,
         "box": list(target.box),
         "text_px": round(text_px(page), 2),

@@ -1,10 +1,14 @@
 """The record of how the shipped model was made: `model/recipe.json`.
 
-Each stage of training has a digest. It covers the stage's settings, the code of every module of
-`demo` that the stage imports, and the digest of the stage before it. Of the code it leaves out
-docstrings, comments, imports and command lines (`main`), so prose can change and modules outside
-`demo` can move. It does not cover code outside `demo`: for the third stage, which is `sdrpn
-distill`, it covers the settings and what `pseudo_labels` returns for a fixed map.
+Each stage of training has a digest. It covers the stage's settings, the digest of the stage before
+it, and the code of the stage's module and of every module of `demo` that it imports. Docstrings,
+comments, imports and command lines (`main`) are left out of the code. So prose can change and
+modules can move; a function of another package that gets a new name can be imported under its old
+one.
+
+A digest does not cover code outside `demo`. The third stage is `sdrpn distill`: its digest covers
+the pages, the settings, and the labels that `pseudo_labels` makes of a fixed map, but not the code
+that trains.
 
 The record also has the SHA-256 of every other file of the model's folder. Only `python -m
 demo.train` writes it, after training. A unit test compares it with the tree.

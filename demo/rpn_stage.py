@@ -44,10 +44,13 @@ class RpnRecipe:
     settings: DistillSettings = SETTINGS
 
     def record(self) -> Mapping[str, Any]:
-        """Every setting that is named here, and the labels of a fixed map."""
-        settings = self.settings.model_dump(mode="json", exclude_unset=True)
-        labels = _labels_of_a_fixed_map(self.settings)
-        return {"pages": self.pages, "settings": settings, "labels_of_a_fixed_map": labels}
+        """Everything here that decides the RPN, with the labels of a fixed map."""
+        return {
+            "seed": RPN_SEED,
+            "pages": self.pages,
+            "settings": self.settings.model_dump(mode="json", exclude_unset=True),
+            "labels_of_a_fixed_map": _labels_of_a_fixed_map(self.settings),
+        }
 
 
 def distill_rpn(model: Path, runs: Path, recipe: RpnRecipe) -> RegionProposalNetwork:

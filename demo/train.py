@@ -48,7 +48,7 @@ class Recipe:
         vision_settings = {"seed": self.seed, "steps": self.vision_steps}
         vision = stage_recipe("demo.vision_stage", vision_settings)
         language = stage_recipe("demo.language_stage", asdict(self.language), vision)
-        rpn = stage_recipe("demo.rpn_stage", self.rpn.record(), language)
+        rpn = stage_recipe("demo.pages", self.rpn.record(), language)
         return {"vision": vision, "language": language, "rpn": rpn}
 
 

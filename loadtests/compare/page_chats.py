@@ -19,7 +19,6 @@ from PIL import Image
 
 from demo.eval import EVAL_SEED
 from demo.pages import LEGIBLE_PX, LOST_PX, render_page, text_px
-from demo.questions import code_question
 from loadtests.compare.arms import Arm, Size
 from loadtests.compare.cells import Setting
 
@@ -54,10 +53,8 @@ def _of_height(least: float, below: float) -> Iterator[Page]:
     for index in itertools.count():
         page = render_page(EVAL_SEED, index)
         if page.image.size == (SIDE, SIDE) and least <= text_px(page) < below:
-            target = page.target
             pixels = np.asarray(page.image)
-            question = code_question(page.kind, target.name)
-            yield Page(pixels, question, target.code, legible=least >= LEGIBLE_PX)
+            yield Page(pixels, page.question, page.target.code, legible=least >= LEGIBLE_PX)
 
 
 def greeting(model: str) -> bytes:

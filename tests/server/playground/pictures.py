@@ -7,7 +7,6 @@ from functools import cache
 from PIL import Image
 
 from demo.pages import render_page
-from demo.questions import code_question
 from tests.server.helpers import encoded
 
 SEED = 4_000_037
@@ -25,5 +24,4 @@ def page_file() -> bytes:
 
 @cache
 def page_question() -> str:
-    page = render_page(SEED, 0)
-    return code_question(page.kind, page.target.name)
+    return render_page(SEED, 0).question
