@@ -1,4 +1,5 @@
 # make serve        install into .venv, then serve the shipped model on 127.0.0.1:8000
+# make check        install, then formatter check, linter, strict type check and the unit tests: a minute
 # make test         install (Debian packages too), then formatter check, linter, strict type check and all tests
 # make demo-model   train the shipped model again from nothing (about two hours on two cores)
 # make demo-eval    measure the shipped model through a running endpoint, on pages it never saw
@@ -24,7 +25,7 @@ LMMS_EVAL := $(VENV)/lmms-eval
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(RUN) -m pip --disable-pip-version-check
 
-.PHONY: help install serve system test demo-model demo-eval wheel image lock clean
+.PHONY: help install serve system check test demo-model demo-eval wheel image lock clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -71,11 +72,19 @@ $(LMMS_EVAL)/.installed: requirements/lmms-eval.lock $(INSTALLED)
 	@echo "==> lmms-eval"; rm -rf $(LMMS_EVAL); \
 	$(PIP) install --quiet --no-deps --target $(LMMS_EVAL) -r $<; touch $@
 
+# $(1): pytest's arguments.
+define checks
+@echo "==> ruff format --check"; $(RUN) -m ruff format --check .
+@echo "==> ruff check"; $(RUN) -m ruff check .
+@echo "==> mypy --strict"; $(RUN) -m mypy
+@echo "==> pytest $(1)"; $(RUN) -m pytest $(1)
+endef
+
+check: $(INSTALLED)
+	$(call checks,-m unit)
+
 test: $(INSTALLED) $(LMMS_EVAL)/.installed system
-	@echo "==> ruff format --check"; $(RUN) -m ruff format --check .
-	@echo "==> ruff check"; $(RUN) -m ruff check .
-	@echo "==> mypy --strict"; $(RUN) -m mypy
-	@echo "==> pytest"; $(RUN) -m pytest
+	$(call checks,)
 
 demo-model: $(INSTALLED)
 	@exec $(RUN) -m demo.train

@@ -1,4 +1,4 @@
-"""One real endpoint for all tests that need one: `sdrpn serve` with the shipped model."""
+"""Test groups, and one real endpoint for all tests that need one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from demo.endpoint import Server
+from tests import groups
 
 STOP_WITHIN = 30.0
 
@@ -35,9 +36,27 @@ class Endpoint:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def pytest_configure() -> None:
-    """A run that is terminated stops its server, as one that is interrupted does."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Names the groups; a run that is terminated stops its server, as one that is interrupted."""
+    for group, about in groups.GROUPS.items():
+        config.addinivalue_line("markers", f"{group}: {about}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test is marked before `-m` selects."""
+    groups.mark(items)
+
+
+@pytest.fixture(autouse=True)
+def _unit_test_is_one(request: pytest.FixtureRequest) -> Iterator[None]:
+    if groups.group_of(request.node) != "unit":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        groups.watch_unit_test(request.node, patch)
+        yield
 
 
 @contextlib.contextmanager

@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from demo.stage import Stage
 from rpn_plugin.network.checkpoint import load_rpn
+
+pytestmark = pytest.mark.slow
 
 
 def _train(folder: Path) -> subprocess.Popen[bytes]:

@@ -17,6 +17,8 @@ from demo.page_features import describe_page
 from demo.pages import render_page
 from demo.vision import vision_features
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model() -> Any:

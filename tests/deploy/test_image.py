@@ -26,6 +26,8 @@ from demo.endpoint import START_WITHIN, free_port, stop
 from tests.deploy.collector import Collector, collecting
 from tests.deploy.containerless import Image, build, prefill
 
+pytestmark = pytest.mark.endpoint
+
 REPOSITORY = Path(__file__).parents[2]
 LOCK = REPOSITORY / "requirements" / "cpu.lock"
 KEY = "a-secret-key"

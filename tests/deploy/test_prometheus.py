@@ -38,14 +38,17 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copy(FOLDER / "rules_test.yaml", folder))
 
 
+@pytest.mark.slow
 def test_promtool_takes_the_rules(rules: Path) -> None:
     _promtool("check", "rules", str(rules.with_name("groups.yaml")))
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should_and_only_then(rules: Path) -> None:
     _promtool("test", "rules", str(rules))
 
 
+@pytest.mark.slow
 def test_promtool_would_notice(rules: Path) -> None:
     broken = rules.with_name("broken_test.yaml")
     broken.write_text(rules.read_text().replace("values: '0+10x30'", "values: '0x30'"))

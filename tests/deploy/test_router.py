@@ -18,6 +18,8 @@ from demo.endpoint import free_port
 from loadtests.nginx import running_nginx
 from tests.server.helpers import chat, encoded, noise, picture_part
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Replica:

@@ -12,6 +12,8 @@ from loadtests.compare.__main__ import main
 from loadtests.compare.cells import CellResult, Results
 from loadtests.compare.page_chats import pages
 
+pytestmark = pytest.mark.endpoint
+
 FEW = 4
 
 

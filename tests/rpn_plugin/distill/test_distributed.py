@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from rpn_plugin.network.checkpoint import load_rpn
 from tests.rpn_plugin.distill.conftest import finish, start
+
+pytestmark = pytest.mark.slow
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 SETTINGS = ("--precision", "float32", "--cache-states", "--epochs", "1")

@@ -30,6 +30,8 @@ from server.shipped_model import SHIPPED_MODEL
 from tests.golden import LLAVA as RELEASED_LLAVA
 from tests.rpn_plugin.engine.tiny_models import save_deepseek_vl_hybrid, save_llava, save_qwen3_vl
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

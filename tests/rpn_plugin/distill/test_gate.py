@@ -48,6 +48,7 @@ def whole(pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_it_serves_the_rpn_with_a_gate_that_waits_to_be_asked(whole: Path) -> None:
     config, shipped = load_rpn_config(whole), load_rpn_config(RPN)
     assert (config.gate_layers, config.gate_default) == (2, False)
@@ -62,6 +63,7 @@ def test_it_serves_the_rpn_with_a_gate_that_waits_to_be_asked(whole: Path) -> No
     assert "(chosen)" in card
 
 
+@pytest.mark.slow
 def test_both_answers_are_kept(pages: Path, whole: Path) -> None:
     made_with = json.loads((whole / "answers" / "settings.json").read_text())
     shards = Shards(whole / "answers", made_with.pop("shards"), made_with)
@@ -72,6 +74,7 @@ def test_both_answers_are_kept(pages: Path, whole: Path) -> None:
     assert sum(item.need == 1 for item in answered) > sum(item.need == 0 for item in answered) > 0
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_undisturbed(pages: Path, whole: Path, tmp_path: Path) -> None:
     def answers_begun() -> bool:
         return (tmp_path / "answers" / "00001.sha256").exists()
@@ -84,6 +87,7 @@ def test_killed_and_resumed_equals_undisturbed(pages: Path, whole: Path, tmp_pat
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_another_rpn_in_the_same_folder_is_refused(
     pages: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.train.sweep import Tried, choose, table, tap_layers
 from server.shipped_model import SHIPPED_MODEL
 
+pytestmark = pytest.mark.slow
+
 CALIBRATION = 12
 
 

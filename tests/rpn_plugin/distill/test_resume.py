@@ -14,6 +14,8 @@ from safetensors import safe_open
 from rpn_plugin.network.checkpoint import load_rpn
 from tests.rpn_plugin.distill.conftest import finish, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

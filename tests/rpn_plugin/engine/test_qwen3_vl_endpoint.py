@@ -26,6 +26,8 @@ from tests.conftest import Endpoint, serving
 from tests.rpn_plugin.engine.engines import OneAtATime
 from tests.rpn_plugin.engine.tiny_models import save_qwen3_vl
 
+pytestmark = pytest.mark.endpoint
+
 QUESTION = "What is the code on the red tag?"
 DISTILLED_WITH = (
     *("--tap-layer", "2", "--depth", "2", "--base-tokens", "64", "--crop-tokens", "64"),

@@ -118,6 +118,7 @@ def test_unsupported_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
         plugin.register()
 
 
+@pytest.mark.engine
 def test_connector_without_a_tap(model_folder: Path) -> None:
     """The one misfit that only a started engine can see: its log says it in one line."""
     program = (

@@ -133,6 +133,7 @@ def test_a_pruned_model_is_refused_and_its_rpn_is_not(tmp_path: Path) -> None:
     assert str(pruned) in option(plan(str(complete), str(pruned), [], {}), "--hf-overrides")
 
 
+@pytest.mark.slow
 def test_no_server_starts_without_our_part_of_it() -> None:
     """vLLM would log that the endpoint plugin cannot be loaded, and serve without keys."""
     broken = (
@@ -148,6 +149,7 @@ def test_no_server_starts_without_our_part_of_it() -> None:
     assert last_line.startswith("ModuleNotFoundError: No module named 'server.guard")
 
 
+@pytest.mark.slow
 def test_a_model_behind_a_flags_value_is_not_passed_over() -> None:
     """Which word is a flag's value, vLLM's parser alone knows."""
     given = ["serve", "--host", "127.0.0.1", "their/model"]

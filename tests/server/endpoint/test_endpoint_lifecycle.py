@@ -23,6 +23,8 @@ from server.lifecycle import EXIT_ENGINE_DIED
 from tests.conftest import Endpoint, serving
 from tests.server.helpers import MODEL, chat, noise, picture_part
 
+pytestmark = pytest.mark.endpoint
+
 QUESTION = "What is the code on the red tag?"
 KEY = "a-key-of-the-test"
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
