@@ -18,7 +18,7 @@ DEPTH = 3
 BATCH_TOKENS = 8192
 """The most tokens an RPN batch holds: vLLM's --max-num-batched-tokens."""
 
-RPN_MEMORY_MIB = 256
+PREFIX_CACHE_MIB = 256
 """The RPN's prefix cache (rpn_plugin/engine_args.py)."""
 
 
@@ -93,7 +93,7 @@ def table() -> str:
             f"| {shape.name} | {shape.kv_bytes:,} | {shape.tap_bytes:,} | "
             f"{shape.capacity_lost:.1%} | {shape.rpn_parameters * _BYTES / 2**30:.2f} GiB | "
             f"≈ {shape.working_bytes / 2**30:.1f} GiB | "
-            f"{RPN_MEMORY_MIB * 2**20 // shape.remembered_bytes:,} tokens |"
+            f"{PREFIX_CACHE_MIB * 2**20 // shape.remembered_bytes:,} tokens |"
         )
     return "\n".join(lines)
 

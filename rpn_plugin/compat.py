@@ -1,7 +1,7 @@
-"""Whether vLLM, a model and an RPN fit together, found out without starting anything.
+"""Checks whether vLLM, a model and an RPN fit together, without starting anything.
 
 `sdrpn doctor` and `sdrpn serve` call these before they start an engine; the engine calls them again
-when it is configured, so that plain `vllm serve` is told the same in the same words.
+when it is configured, so plain `vllm serve` gives the same messages.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ def check_vllm_version(version: str | None) -> None:
 
 
 def check_model_config(hf_config: Mapping[str, Any]) -> Family:
-    """The family of the model with this `config.json`; CompatibilityError if we serve none such."""
+    """The family of the model with this `config.json`; CompatibilityError for other models."""
     architecture = next(iter(hf_config.get("architectures") or ["(none)"]))
     family = family_of_architecture(architecture)
     if family is None:
-        known = ", ".join(family.hf_architecture for family in FAMILIES)
-        raise CompatibilityError(f"architecture {architecture} is not supported; sdrpn has {known}")
+        supported = ", ".join(family.hf_architecture for family in FAMILIES)
+        raise CompatibilityError(
+            f"architecture {architecture} is not supported; sdrpn has {supported}"
+        )
     model_type = hf_config.get("model_type")
     if model_type not in family.model_types:
         raise CompatibilityError(
@@ -68,11 +70,11 @@ def check_rpn_fits(rpn: RpnConfig, hf_config: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise CompatibilityError(f"no RPN fits this model: {error}") from error
     for field in _SHARED_SHAPE:
-        wanted, given = getattr(rpn, field), getattr(model, field)
-        if field == "base_layers" and rpn.tap_layer + rpn.depth == wanted < given:
+        expected, actual = getattr(rpn, field), getattr(model, field)
+        if field == "base_layers" and rpn.tap_layer + rpn.depth == expected < actual:
             continue  # a checkpoint pruned for training counts the layers that it kept
-        if wanted != given:
+        if expected != actual:
             raise CompatibilityError(
-                f"the RPN does not fit the model: it was made for {field} {wanted}, "
-                f"the model has {given}"
+                f"the RPN does not fit the model: it was made for {field} {expected}, "
+                f"the model has {actual}"
             )

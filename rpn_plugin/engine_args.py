@@ -17,23 +17,23 @@ CONNECTOR = "SdrpnConnector"
 SETTINGS = "sdrpn"
 """The entry of the model's Hugging Face configuration that holds our settings."""
 
-
-RPN_MEMORY_MIB = 256
-"""What the RPN may remember of prompts it has seen: for a Qwen2.5-VL-7B with an RPN of depth 3 in
-bfloat16, of 52,000 tokens.
+PREFIX_CACHE_MIB = 256
+"""Default size of the RPN's prefix cache: 52,000 tokens for a Qwen2.5-VL-7B with an RPN of depth 3
+in bfloat16.
 """
 
 
-def hf_overrides(rpn: str | Path, memory_mib: float = RPN_MEMORY_MIB) -> dict[str, Any]:
+def hf_overrides(rpn: str | Path, prefix_cache_mib: float = PREFIX_CACHE_MIB) -> dict[str, Any]:
     """`hf_overrides` that load a model with a tap for the RPN in folder `rpn`.
 
-    With `memory_mib` 0 the RPN remembers nothing, and every map is computed from the whole prompt.
+    With `prefix_cache_mib` 0 the RPN has no prefix cache: it computes each map from the whole
+    prompt.
     Raises CheckpointError if the folder's configuration cannot be read.
     """
     family = family_named(load_rpn_config(rpn).family)
     return {
         "architectures": [family.engine_architecture],
-        SETTINGS: {"rpn": str(Path(rpn).resolve()), "memory_mib": memory_mib},
+        SETTINGS: {"rpn": str(Path(rpn).resolve()), "prefix_cache_mib": prefix_cache_mib},
     }
 
 

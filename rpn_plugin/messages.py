@@ -1,7 +1,7 @@
-"""What the API process and the engine say to each other about one request.
+"""The messages between the API process and the engine about one request.
 
 The messages travel in vLLM's `kv_transfer_params`: a request for a RoI map goes in with a request's
-sampling parameters, the answer comes back on its `RequestOutput`. Both pass process borders as
+sampling parameters, the answer comes back on its `RequestOutput`. Both cross process boundaries as
 plain JSON values, so a map is base64 of little-endian float32.
 """
 
@@ -22,8 +22,8 @@ _KEY = "sdrpn"
 class RoiRequest:
     """Asks for the RoI map of one picture of the prompt.
 
-    `image` is the picture's place in the prompt, counted as Python counts: -1 is the last. `gate`
-    asks the learned gate as well.
+    `image` is the index of the picture in the prompt; -1 is the last. `gate`: run the learned gate
+    as well.
     """
 
     image: int = -1
@@ -42,18 +42,18 @@ class RoiRequest:
         image = body.get("image", -1) if isinstance(body, dict) else None
         gate = body.get("gate", False) if isinstance(body, dict) else None
         if not isinstance(image, int) or isinstance(image, bool) or not isinstance(gate, bool):
-            wanted = "{'image': int, 'gate': bool}"
-            raise ValueError(f"kv_transfer_params['{_KEY}'] must be {wanted}, got {body!r}")
+            schema = "{'image': int, 'gate': bool}"
+            raise ValueError(f"kv_transfer_params['{_KEY}'] must be {schema}, got {body!r:.80}")
         return cls(image, gate)
 
 
 @dataclass(frozen=True)
 class RoiMap:
-    """One logit per merged image token, float32 [rows, cols], and how long the RPN took.
+    """One logit per merged image token, float32 [rows, cols], and what the RPN's batch took.
 
     `seconds` is the wall time of the RPN batch this map was computed in; `batch_size` says how many
-    requests shared that batch, `cached_tokens` how many of the prompt's tokens the RPN had seen
-    before and did not compute. `gate_logit` is the learned gate's, if it was asked.
+    requests shared that batch, `cached_tokens` how many of the prompt's tokens came from
+    the RPN's prefix cache. `gate_logit` is the learned gate's, if it ran.
     """
 
     logits: NDArray[np.float32]
@@ -64,14 +64,14 @@ class RoiMap:
 
     @property
     def gate_probability(self) -> float | None:
-        """The learned gate's probability that a second look is needed; None if not asked."""
+        """The learned gate's probability that a zoom is needed; None if it did not run."""
         if self.gate_logit is None:
             return None
         return float(expit(self.gate_logit))
 
 
 class RoiError(Exception):
-    """The engine could not make a RoI map for this request; the message says why."""
+    """The engine could not make a RoI map for this request; the message is a short reason."""
 
 
 def encode_result(result: RoiMap | RoiError) -> dict[str, Any]:

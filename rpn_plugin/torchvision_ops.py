@@ -35,7 +35,7 @@ _PTH_LINE = (
 
 
 class _DeclareOperatorsFirst(importlib.abc.MetaPathFinder):
-    """Runs once, when torchvision is about to be imported, and finds nothing itself."""
+    """Runs once, when torchvision is about to be imported; it never finds a module itself."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -73,7 +73,7 @@ def _declare_missing_operators() -> None:
 def _compiled_operators_load(torch: ModuleType) -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
-        return True  # no torchvision: nothing to mend
+        return True  # no torchvision: nothing to declare
     for extension in Path(spec.origin).parent.glob("_C*.so"):
         try:
             torch.ops.load_library(str(extension))

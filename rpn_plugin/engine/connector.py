@@ -1,9 +1,9 @@
 """The side channel: RoI requests into the worker, maps out of it, in the step they are ready.
 
 Rests on `KVConnectorBase_V1` (vllm.distributed.kv_transfer), which vLLM makes once in the scheduler
-and once in each worker and calls at every step of either. It moves no keys or values here: whatever
-of it that serves their transfer is answered with "nothing". `SupportsHMA` says that it can live
-with several cache groups.
+and once in each worker and calls at every step of either. This connector moves no keys or values,
+so the methods for their transfer do nothing. `SupportsHMA` declares support for several cache
+groups.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SdrpnConnector(KVConnectorBase_V1, SupportsHMA):
 
     @property
     def requires_kv_delivery(self) -> bool:
-        """No one waits for keys and values: a preempted request need not run again for them."""
+        """No keys and values are delivered: a preempted request does not run again for them."""
         return False
 
     # In the scheduler.
@@ -54,24 +54,24 @@ class SdrpnConnector(KVConnectorBase_V1, SupportsHMA):
         self._scheduler.add(request)
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> RoiJobs:
-        """A step has been put together: what is the worker to do after its forward?"""
+        """The jobs that the worker runs after this step's forward."""
         return self._scheduler.jobs(scheduler_output)
 
     def request_finished_all_groups(
         self, request: Request, block_ids: tuple[list[int], ...]
     ) -> tuple[bool, dict[str, Any] | None]:
-        """A request ends: its blocks may go at once, and this is what its output carries."""
+        """A request ends: its blocks are freed at once, and its output carries this answer."""
         return False, self._scheduler.finish(request.request_id)
 
     def update_connector_output(self, connector_output: KVConnectorOutput) -> None:
-        """A step's results are here."""
+        """A step's results have arrived."""
         results = connector_output.kv_connector_worker_meta
         if isinstance(results, RoiResults):
             self._scheduler.deliver(results)
 
     def reset_cache(self) -> bool:
-        """vLLM drops its prefix cache, because weights change, say: the RPN's memory goes too."""
-        self._scheduler.forget()
+        """vLLM clears its prefix cache (new weights, for example): the RPN's is cleared too."""
+        self._scheduler.clear_prefix_cache()
         return True
 
     def get_num_new_matched_tokens(

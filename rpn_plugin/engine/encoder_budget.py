@@ -1,25 +1,25 @@
-"""Room for what the vision tower made of base views while their chats wait for pass 2.
+"""The size of vLLM's encoder cache: base views stay encoded until pass 2.
 
-Prefixes are shared in whole cache blocks, so pass 2 computes the last tokens of its base view
-again, up to a block of them, and needs what the vision tower made of the view. vLLM keeps that
-(`EncoderCacheManager`) for as many tokens as one step may have: with more chats between their
-passes than fit in there, every base view would be encoded twice.
+Prefixes are shared in whole cache blocks, so pass 2 computes the last tokens of its base view again
+(less than a block) and needs the encoder output of the view. vLLM's `EncoderCacheManager` keeps as
+many tokens as one step may have. With more chats between their passes than fit, every base view
+would be encoded twice.
 """
 
 from __future__ import annotations
 
 from vllm.config import ModelConfig, VllmConfig
 
-MOST_MIB = 256
-"""The most that is kept, on each GPU; vLLM's own measure of memory knows only a step's worth."""
+ENCODER_CACHE_MIB = 256
+"""The encoder cache of each GPU; vLLM's memory profile includes only one step's outputs."""
 
 
 def make_room(vllm_config: VllmConfig) -> None:
-    """Lets vLLM keep MOST_MIB of the vision tower's outputs, or what it would keep if that is more.
+    """Raises vLLM's encoder cache to ENCODER_CACHE_MIB, if it is smaller.
 
-    To be called before the engine's parts read the configuration.
+    Call it before the engine's parts read the configuration.
     """
-    tokens = MOST_MIB * 2**20 // bytes_per_token(vllm_config.model_config)
+    tokens = ENCODER_CACHE_MIB * 2**20 // bytes_per_token(vllm_config.model_config)
     scheduler = vllm_config.scheduler_config
     scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, tokens)
 

@@ -1,4 +1,4 @@
-"""What scheduler and worker say to each other about RoI maps, within one engine step.
+"""The messages between scheduler and worker about RoI maps, within one engine step.
 
 Rests on vLLM's `KVConnectorMetadata` (to the worker, with every step) and
 `KVConnectorWorkerMetadata` (back, with the step's output).
@@ -26,29 +26,29 @@ class ImageSpan:
 
 @dataclass(frozen=True)
 class RoiJob:
-    """One map to make: the prompt's states are in these blocks when the step's forward is done."""
+    """One map to compute; the prompt's states are in these blocks after the step's forward."""
 
     request_id: str
     block_ids: tuple[int, ...]
     prompt_length: int
     image: ImageSpan
     block_hashes: tuple[bytes, ...] = ()
-    """vLLM's, of the blocks that the prompt fills: equal ones for prompts that begin alike."""
+    """vLLM's hashes of the blocks that the prompt fills; equal for equal prefixes."""
     gate: bool = False
-    """Whether the learned gate is asked, too."""
+    """Whether the learned gate runs as well."""
 
 
 @dataclass(frozen=True)
 class RoiJobs(KVConnectorMetadata):
-    """The jobs of one step; mostly none. `forget`: first drop what is known of earlier prompts."""
+    """The jobs of one step; mostly none. `clear`: first clear the RPN's prefix cache."""
 
     jobs: tuple[RoiJob, ...] = ()
-    forget: bool = False
+    clear: bool = False
 
 
 @dataclass(frozen=True)
 class RoiResults(KVConnectorWorkerMetadata):
-    """What became of a step's jobs, by request id."""
+    """The results of a step's jobs, by request id."""
 
     results: dict[str, RoiMap | RoiError] = field(default_factory=dict)
 

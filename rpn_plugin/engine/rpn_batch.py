@@ -19,7 +19,7 @@ from rpn_plugin.families import family_named
 from rpn_plugin.families.base import ImageGrid
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.network.learned_gate import LearnedGate
-from rpn_plugin.network.rpn import Past, RegionProposalNetwork
+from rpn_plugin.network.rpn import Prefix, RegionProposalNetwork
 
 Results = dict[str, RoiMap | RoiError]
 """By request id."""
@@ -45,34 +45,34 @@ class PagedStates:
 
 @dataclass(frozen=True)
 class Network:
-    """The RPN or its learned gate, and what it remembers, if it does."""
+    """The RPN or its learned gate, and its prefix cache, if it has one."""
 
     module: RegionProposalNetwork | LearnedGate
-    memory: RpnPrefixCache | None = None
+    prefix_cache: RpnPrefixCache | None = None
 
     def task(self, job: RoiJob) -> Task:
         """What is left to compute of a job."""
-        if self.memory is None:
+        if self.prefix_cache is None:
             return Task(job)
-        # The last token is always computed: it is the one that asks.
-        within = job.block_hashes[: (job.prompt_length - 1) // self.memory.block_tokens]
-        places = self.memory.known(within)
-        return Task(job, tuple(places), len(places) * self.memory.block_tokens)
+        # The last token is always computed: its query scores the others.
+        within = job.block_hashes[: (job.prompt_length - 1) // self.prefix_cache.block_tokens]
+        places = self.prefix_cache.lookup(within)
+        return Task(job, tuple(places), len(places) * self.prefix_cache.block_tokens)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job, and the places in a network's memory where its first blocks are already."""
+    """A job, and the places of its first blocks in a network's prefix cache."""
 
     job: RoiJob
     places: tuple[int, ...] = ()
-    known: int = 0
+    cached_tokens: int = 0
     """Tokens in those blocks: fewer than the prompt has."""
 
     @property
-    def new(self) -> int:
+    def uncached_tokens(self) -> int:
         """Tokens left to compute."""
-        return self.job.prompt_length - self.known
+        return self.job.prompt_length - self.cached_tokens
 
 
 class Stopwatch:
@@ -103,25 +103,26 @@ class Stopwatch:
 @dataclass(frozen=True)
 class Computed:
     """What a network makes of its tasks: logits float32 [tasks, ...], and `rows` [tasks, longest
-    new, row_size] for its memory.
+    uncached, row_size] for its prefix cache.
     """
 
     tasks: Sequence[Task]
     logits: Tensor
     rows: Tensor
 
-    def remember(self, memory: RpnPrefixCache) -> None:
+    def insert_into(self, prefix_cache: RpnPrefixCache) -> None:
         """Store what was computed, whole blocks only."""
         for row, task in enumerate(self.tasks):
-            memory.store(task.job.block_hashes[len(task.places) :], self.rows[row])
+            prefix_cache.insert(task.job.block_hashes[len(task.places) :], self.rows[row])
 
 
 @dataclass(frozen=True)
 class LaunchedBatch:
     """A batch on its way, perhaps still being computed.
 
-    The RPN's logits are [batch, longest known + longest new]; `corners` int [3, batch, 2] are the
-    positions of each picture's first and last token. `gate`: those who ask it, None if none does.
+    The RPN's logits are [batch, longest cached + longest uncached]; `corners` int [3, batch, 2] are
+    the positions of each picture's first and last token. `gate`: the logits of the jobs that need
+    it, None if none does.
     """
 
     rpn: Computed
@@ -143,13 +144,18 @@ class LaunchedBatch:
         gate = iter([] if self.gate is None else self.gate.logits.tolist())
         results: Results = {}
         for row, task in enumerate(self.tasks):
-            own = torch.cat((logits[row, : task.known], logits[row, padded : padded + task.new]))
+            own = torch.cat(
+                (
+                    logits[row, : task.cached_tokens],
+                    logits[row, padded : padded + task.uncached_tokens],
+                )
+            )
             cut = _cut(task.job, own, corners[:, row], self.image)
-            says = next(gate) if task.job.gate else None
+            gate_logit = next(gate) if task.job.gate else None
             results[task.job.request_id] = (
                 cut
                 if isinstance(cut, RoiError)
-                else RoiMap(cut.numpy(), seconds, len(self.tasks), task.known, says)
+                else RoiMap(cut.numpy(), seconds, len(self.tasks), task.cached_tokens, gate_logit)
             )
         return results
 
@@ -162,14 +168,14 @@ def launch(
     config = rpn.module.config
     _, corners = unpack(states.gather(_corner_slots(tasks, states)), config.hidden_size)
     maps = _compute(rpn, states, tasks)
-    asking = [task.job for task in tasks if task.job.gate]
-    says = _ask(gate, states, asking) if asking else None
+    gate_jobs = [task.job for task in tasks if task.job.gate]
+    gate_logits = _run_gate(gate, states, gate_jobs) if gate_jobs else None
     stopwatch.stop()
-    return LaunchedBatch(maps, says, corners, family_named(config.family).image, stopwatch)
+    return LaunchedBatch(maps, gate_logits, corners, family_named(config.family).image, stopwatch)
 
 
-def _ask(gate: Network | None, states: PagedStates, jobs: Sequence[RoiJob]) -> Computed:
-    """It remembers only the prompts that it was asked about: its tasks are other than the RPN's."""
+def _run_gate(gate: Network | None, states: PagedStates, jobs: Sequence[RoiJob]) -> Computed:
+    """Its prefix cache holds only prompts of gate requests, so its tasks are not the RPN's."""
     if gate is None:
         raise RoiError("the RPN has no learned gate")
     return _compute(gate, states, [gate.task(job) for job in jobs])
@@ -178,29 +184,33 @@ def _ask(gate: Network | None, states: PagedStates, jobs: Sequence[RoiJob]) -> C
 def _compute(network: Network, states: PagedStates, tasks: Sequence[Task]) -> Computed:
     hidden_size = network.module.config.hidden_size
     hidden, positions = unpack(states.gather(_new_slots(tasks, states)), hidden_size)
-    last = torch.tensor([task.new - 1 for task in tasks], device=hidden.device)
-    past = _past(network.memory, tasks, hidden.device)
-    return Computed(tasks, *network.module.extend(hidden, positions, last, past))
+    last = torch.tensor([task.uncached_tokens - 1 for task in tasks], device=hidden.device)
+    prefix = _prefix(network.prefix_cache, tasks, hidden.device)
+    return Computed(tasks, *network.module.extend(hidden, positions, last, prefix))
 
 
-def _past(
-    memory: RpnPrefixCache | None, tasks: Sequence[Task], device: torch.device
-) -> Past | None:
-    if memory is None or not any(task.known for task in tasks):
+def _prefix(
+    prefix_cache: RpnPrefixCache | None, tasks: Sequence[Task], device: torch.device
+) -> Prefix | None:
+    if prefix_cache is None or not any(task.cached_tokens for task in tasks):
         return None
-    rows = memory.gather([task.places for task in tasks])
-    return Past(rows, torch.tensor([task.known for task in tasks], device=device))
+    rows = prefix_cache.gather([task.places for task in tasks])
+    return Prefix(rows, torch.tensor([task.cached_tokens for task in tasks], device=device))
 
 
 def _new_slots(tasks: Sequence[Task], states: PagedStates) -> Tensor:
     """The cache slots of each prompt's tokens to compute, int64 [batch, longest new].
 
-    A short one repeats its last token: padding is masked, but must be finite even so.
+    A short prompt repeats its last token: padding is masked but must be finite.
     """
-    longest = max(task.new for task in tasks)
+    longest = max(task.uncached_tokens for task in tasks)
     return torch.stack(
         [
-            _slots(task.job, task.known + torch.arange(longest).clamp_max(task.new - 1), states)
+            _slots(
+                task.job,
+                task.cached_tokens + torch.arange(longest).clamp_max(task.uncached_tokens - 1),
+                states,
+            )
             for task in tasks
         ]
     )

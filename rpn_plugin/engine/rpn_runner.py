@@ -1,4 +1,4 @@
-"""Runs the RPN for a step's jobs, many requests at a time, and no token of a known prompt again.
+"""Runs the RPN for a step's jobs in batches, without recomputing cached tokens.
 
 A batch holds prompts with about as many tokens to compute, padded on the right, and no more in all
 than vLLM itself computes in one step; only a prompt longer than that goes alone. All batches are
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from rpn_plugin.engine.failures import failure_reason, logger
 from rpn_plugin.engine.jobs import RoiJob
 from rpn_plugin.engine.rpn_batch import (
     LaunchedBatch,
@@ -20,7 +21,6 @@ from rpn_plugin.engine.rpn_batch import (
     Task,
     launch,
 )
-from rpn_plugin.messages import RoiError
 
 
 class RpnRunner:
@@ -34,11 +34,11 @@ class RpnRunner:
         self._states = states
         self._batch_tokens = batch_tokens
 
-    def forget(self) -> None:
-        """The model's weights have changed, say: nothing known holds any longer."""
+    def clear(self) -> None:
+        """Clear the prefix caches, after new weights for example."""
         for network in (self._rpn, self._gate):
-            if network is not None and network.memory is not None:
-                network.memory.clear()
+            if network is not None and network.prefix_cache is not None:
+                network.prefix_cache.clear()
 
     @torch.inference_mode()
     def run(self, jobs: Sequence[RoiJob]) -> Results:
@@ -52,7 +52,7 @@ class RpnRunner:
             wave: list[LaunchedBatch] = []
             for batch in batches(tasks, self._batch_tokens):
                 self._launch(batch, wave, results)
-            self._remember(wave)
+            self._insert(wave)
             launched += wave
         for batch_in_flight in launched:
             results |= _read(batch_in_flight)
@@ -62,15 +62,15 @@ class RpnRunner:
         """What is left to compute of each job; and the jobs that had better wait, because another
         one is about to compute a block of theirs.
         """
-        memory = self._rpn.memory
-        if memory is None:
+        prefix_cache = self._rpn.prefix_cache
+        if prefix_cache is None:
             return [Task(job) for job in jobs], []
         tasks: list[Task] = []
         waiting: list[RoiJob] = []
         being_computed: set[bytes] = set()
         for job in jobs:
             task = self._rpn.task(job)
-            if task.new > memory.block_tokens:
+            if task.uncached_tokens > prefix_cache.block_tokens:
                 block = job.block_hashes[len(task.places)]
                 if block in being_computed:
                     waiting.append(job)
@@ -92,14 +92,15 @@ class RpnRunner:
             for task in batch:
                 self._launch([task], launched, failed)
 
-    def _remember(self, launched: Sequence[LaunchedBatch]) -> None:
+    def _insert(self, launched: Sequence[LaunchedBatch]) -> None:
         try:
             for batch in launched:
                 for network, computed in ((self._rpn, batch.rpn), (self._gate, batch.gate)):
-                    if network and network.memory and computed:
-                        computed.remember(network.memory)
-        except Exception:  # as above; half a memory is none
-            self.forget()
+                    if network and network.prefix_cache and computed:
+                        computed.insert_into(network.prefix_cache)
+        except Exception:  # a partially written cache must not be used
+            logger.exception("the RPN's prefix cache could not be written and is cleared")
+            self.clear()
 
 
 def _read(batch: LaunchedBatch) -> Results:
@@ -111,20 +112,22 @@ def _read(batch: LaunchedBatch) -> Results:
 
 
 def _failed(tasks: Sequence[Task], error: Exception) -> Results:
-    return {task.job.request_id: RoiError(f"the RPN failed: {error}") for task in tasks}
+    reason = failure_reason(error, "the RPN")
+    return {task.job.request_id: reason for task in tasks}
 
 
 def batches(tasks: Sequence[Task], batch_tokens: int) -> Iterator[list[Task]]:
     """The tasks in groups of at most `batch_tokens` padded tokens, those with the least to compute
-    first; prompts of which something is known apart from those that are all new.
+    first; prompts with cached tokens apart from those without.
     """
     for begun in (True, False):
         group: list[Task] = []
         for task in sorted(
-            (task for task in tasks if bool(task.known) == begun), key=lambda task: task.new
+            (task for task in tasks if bool(task.cached_tokens) == begun),
+            key=lambda task: task.uncached_tokens,
         ):
-            known = max(t.known for t in [*group, task])
-            if group and (known + task.new) * (len(group) + 1) > batch_tokens:
+            cached = max(t.cached_tokens for t in [*group, task])
+            if group and (cached + task.uncached_tokens) * (len(group) + 1) > batch_tokens:
                 yield group
                 group = []
             group.append(task)

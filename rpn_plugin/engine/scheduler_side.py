@@ -1,8 +1,8 @@
-"""Which requests want a RoI map, when their prompt is complete, and how the map gets back to them.
+"""The scheduler's half of the side channel: notes RoI requests, makes jobs, delivers results.
 
-vLLM's scheduler asks a finished request for its `kv_transfer_params` *before* it hands over what
-the workers returned in the same step. A request with `max_tokens=1` finishes in the very step that
-makes its map, so it is given a dict that is filled a moment later, before it is serialised.
+vLLM's scheduler reads the `kv_transfer_params` of a finished request *before* it hands over the
+workers' results of the same step. A request with `max_tokens=1` finishes in the step that makes its
+map, so it gets a dict that is filled in the same step, before it is serialised.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.request import Request
 
+from rpn_plugin.engine.failures import failure_reason
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob, RoiJobs, RoiResults
 from rpn_plugin.messages import RoiError, RoiRequest, encode_result
 
@@ -23,7 +24,7 @@ _NO_JOBS = RoiJobs()
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _PendingRequest:
     """A request whose prompt is not computed yet."""
 
     request: Request
@@ -47,59 +48,74 @@ class SchedulerSide:
 
     def __init__(self, tap: TapGroup) -> None:
         self._tap = tap
-        self._forget = False
-        self._waiting: dict[str, _Waiting] = {}
+        self._clear = False
+        self._waiting: dict[str, _PendingRequest] = {}
         self._dispatched: dict[str, Answer] = {}
         self._answers: dict[str, Answer] = {}
 
     def add(self, request: Request) -> None:
-        """Note a new request if it asks for a map. What it asks wrongly becomes its answer."""
+        """Note a new request if it asks for a map; a malformed one gets an error as its answer."""
         request_id = request.request_id
         try:
-            asked = RoiRequest.from_params(request.kv_transfer_params)
-            if asked is None:
+            roi = RoiRequest.from_params(request.kv_transfer_params)
+            if roi is None:
                 return
-            image = _image_span(request, asked.image)
-            self._waiting[request_id] = _Waiting(request, image, asked.gate)
+            image = _image_span(request, roi.image)
+            self._waiting[request_id] = _PendingRequest(request, image, roi.gate)
             answer = encode_result(RoiError("the request ended before its prompt was computed"))
-        except Exception as error:  # an exception here would end the engine, for everybody
+        except ValueError as error:
             answer = encode_result(RoiError(str(error)))
+        except Exception as error:  # an exception here would end the engine for everybody
+            answer = encode_result(failure_reason(error, "the RoI request"))
         self._answers[request_id] = answer
 
     def jobs(self, step: SchedulerOutput) -> RoiJobs:
         """The jobs of those requests whose last prompt token is computed in `step`."""
-        if not self._waiting and not self._forget:
+        if not self._waiting and not self._clear:
             return _NO_JOBS
-        forget, self._forget = self._forget, False
+        clear, self._clear = self._clear, False
         complete = [
             (request_id, self._waiting[request_id])
             for request_id, scheduled in step.num_scheduled_tokens.items()
             if request_id in self._waiting
             and _completes_prompt(self._waiting[request_id].request, scheduled)
         ]
-        jobs = tuple(self._dispatch(request_id, w, step) for request_id, w in complete)
-        return RoiJobs(jobs, forget)
+        jobs = [self._dispatch(request_id, pending, step) for request_id, pending in complete]
+        return RoiJobs(tuple(job for job in jobs if job), clear)
 
-    def forget(self) -> None:
-        """What the worker knows of earlier prompts does not hold from the next step on."""
-        self._forget = True
+    def clear_prefix_cache(self) -> None:
+        """Clear the worker's prefix cache before the next step."""
+        self._clear = True
 
     def finish(self, request_id: str) -> Answer | None:
-        """The answer of a request that ends now, perhaps still to be filled; None if not asked."""
+        """The answer of a request that ends, perhaps filled later; None without a RoI request."""
         self._waiting.pop(request_id, None)
         return self._answers.pop(request_id, None)
 
     def deliver(self, results: RoiResults) -> None:
         """Fill the answers that a step's results belong to."""
         for request_id, result in results.results.items():
-            answer = self._dispatched.pop(request_id)
+            answer = self._dispatched.pop(request_id, {})
             answer.clear()
             answer.update(encode_result(result))
 
-    def _dispatch(self, request_id: str, waiting: _Waiting, step: SchedulerOutput) -> RoiJob:
+    def _dispatch(
+        self, request_id: str, pending: _PendingRequest, step: SchedulerOutput
+    ) -> RoiJob | None:
+        """The job of a request; None if it cannot be made, and the answer says so."""
         del self._waiting[request_id]
-        self._dispatched[request_id] = self._answers[request_id]
-        request = waiting.request
+        answer = self._answers[request_id]
+        try:
+            job = self._job(request_id, pending, step)
+        except Exception as error:  # an exception here would end the engine for everybody
+            answer.clear()
+            answer.update(encode_result(failure_reason(error, "the RoI request")))
+            return None
+        self._dispatched[request_id] = answer
+        return job
+
+    def _job(self, request_id: str, pending: _PendingRequest, step: SchedulerOutput) -> RoiJob:
+        request = pending.request
         block_ids = step.kv_connector_block_state.get_block_ids(request_id)[self._tap.index]
         filled = request.num_prompt_tokens // self._tap.block_tokens
         # Each hash stands for all that comes before its end, so a block's last one is the block's.
@@ -109,9 +125,9 @@ class SchedulerSide:
             request_id,
             tuple(block_ids),
             request.num_prompt_tokens,
-            waiting.image,
+            pending.image,
             tuple(hashes),
-            waiting.gate,
+            pending.gate,
         )
 
 
@@ -121,7 +137,7 @@ def _completes_prompt(request: Request, scheduled: int) -> bool:
 
 
 def _image_span(request: Request, image: int) -> ImageSpan:
-    """The tokens of the prompt's picture number `image`; RoiError if there is none such."""
+    """The tokens of the prompt's picture number `image`; RoiError if there is no such picture."""
     positions = sorted(
         (feature.mm_position for feature in request.mm_features if feature.modality == "image"),
         key=lambda position: position.offset,

@@ -1,7 +1,7 @@
-"""Refuses, while vLLM puts its configuration together, what could not work later.
+"""Refuses configurations that cannot work, while vLLM builds its configuration.
 
 Rests on `VerifyAndUpdateConfig`, vLLM's per-architecture hook: `VllmConfig.__post_init__` calls it
-in the first process, before workers start and weights are read. So one clear line stops the start.
+in the first process, before workers start and weights are read. The start fails with one line.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from vllm.config import ModelConfig, VllmConfig
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
-from rpn_plugin.engine import encoder_budget as between_passes
+from rpn_plugin.engine import encoder_budget
 from rpn_plugin.engine.models import llava_layout
-from rpn_plugin.engine_args import CONNECTOR, RPN_MEMORY_MIB, SETTINGS
+from rpn_plugin.engine_args import CONNECTOR, PREFIX_CACHE_MIB, SETTINGS
 from rpn_plugin.network.checkpoint import load_rpn_config
 
 
@@ -29,9 +29,9 @@ def rpn_folder(hf_config: Any) -> Path:
     return Path(settings["rpn"])
 
 
-def rpn_memory_bytes(hf_config: Any) -> int:
-    """How much the RPN may remember, as `hf_overrides` says."""
-    mebibytes = getattr(hf_config, SETTINGS).get("memory_mib", RPN_MEMORY_MIB)
+def prefix_cache_bytes(hf_config: Any) -> int:
+    """The size of the RPN's prefix cache, set by `hf_overrides`."""
+    mebibytes = getattr(hf_config, SETTINGS).get("prefix_cache_mib", PREFIX_CACHE_MIB)
     return int(mebibytes * 2**20)
 
 
@@ -45,7 +45,7 @@ class StartCheck(VerifyAndUpdateConfig):
 
     @staticmethod
     def verify_and_update_config(vllm_config: VllmConfig) -> None:
-        """Raises CompatibilityError or CheckpointError; makes room for views between passes."""
+        """Raises CompatibilityError or CheckpointError; sizes the encoder cache."""
         hf_config = vllm_config.model_config.hf_config
         rpn = load_rpn_config(rpn_folder(hf_config))
         check_rpn_fits(rpn, hf_config.to_dict())
@@ -53,12 +53,12 @@ class StartCheck(VerifyAndUpdateConfig):
         transfer = vllm_config.kv_transfer_config
         if transfer is None or transfer.kv_connector != CONNECTOR:
             raise CompatibilityError(
-                f"RoI maps have no way out: --kv-transfer-config must name the {CONNECTOR}"
+                f"no connector for RoI maps: --kv-transfer-config must name {CONNECTOR}"
             )
         if vllm_config.parallel_config.pipeline_parallel_size > 1:
             raise CompatibilityError("pipeline parallelism is not supported by the tap")
 
-        between_passes.make_room(vllm_config)
+        encoder_budget.make_room(vllm_config)
 
         # The layer is compiled into the model; vLLM keys its compile cache by this configuration,
         # which would not change if another RPN were put into the same folder.

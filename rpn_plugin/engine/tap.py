@@ -1,13 +1,14 @@
 """The tap: every token's hidden state after layer B, kept in a layer of vLLM's paged cache.
 
-Because the states live in the cache beside keys and values, under the same block ids, they share
-their fate: chunked prefill fills them piece by piece, a prefix-cache hit finds them, preemption
-computes them again. That holds only if every token is written, whoever asked for a RoI map.
+Because the states live in the cache beside keys and values, under the same block ids, they have
+the same lifetime: chunked prefill fills them piece by piece, a prefix-cache hit finds them,
+preemption computes them again. That holds only if every token is written, also for requests without
+a RoI map.
 
 Rests on `CacheOnlyAttentionLayer` (vllm.model_executor.models.extract_hidden_states), an attention
 layer that stores and attends to nothing. Its metadata builder says that it cannot be captured in a
-CUDA graph, and vLLM takes the least able layer's word for the whole model; writing by slot is
-nothing but an indexed copy, so ours says that it can.
+CUDA graph, and vLLM applies the weakest layer's limit to the whole model. Writing by slot is an
+indexed copy, which can be captured, so our builder says ALWAYS.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vllm.model_executor.models.extract_hidden_states import (
 )
 from vllm.v1.attention.backend import AttentionCGSupport
 
-from rpn_plugin.engine.start_check import rpn_memory_bytes
+from rpn_plugin.engine.start_check import prefix_cache_bytes
 from rpn_plugin.engine.tap_rows import pack, row_size
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.learned_gate import LearnedGate
@@ -58,13 +59,13 @@ class TapBackend(CacheOnlyAttentionBackend):
 
 
 class TapLayer(CacheOnlyAttentionLayer):
-    """The paged states, the RPN and its gate that read them, and room for what these remember.
+    """The paged states, the RPN and its gate that read them, and their prefix caches.
 
-    All of it is part of the model, so that vLLM counts them before it sizes its cache.
+    All of it is part of the model, so vLLM counts it before it sizes its KV cache.
     """
 
-    memory: Tensor
-    gate_memory: Tensor
+    prefix_cache: Tensor
+    gate_prefix_cache: Tensor
 
     def __init__(self, vllm_config: VllmConfig, config: RpnConfig) -> None:
         super().__init__(
@@ -79,8 +80,8 @@ class TapLayer(CacheOnlyAttentionLayer):
         self.rpn = RegionProposalNetwork(config).requires_grad_(False)
         self.gate = LearnedGate(config).requires_grad_(False) if config.gate_layers else None
         dtype = vllm_config.model_config.dtype
-        size = rpn_memory_bytes(vllm_config.model_config.hf_config)
-        rows = {"memory": rpn_row_size(config), "gate_memory": gate_row_size(config)}
+        size = prefix_cache_bytes(vllm_config.model_config.hf_config)
+        rows = {"prefix_cache": rpn_row_size(config), "gate_prefix_cache": gate_row_size(config)}
         tokens = size // (sum(rows.values()) * dtype.itemsize)
         for name, row in rows.items():
             self.register_buffer(name, torch.empty(tokens, row, dtype=dtype), persistent=False)

@@ -26,7 +26,7 @@ class WorkerSide:
         """Take the tap's cache from all layers' caches. Raises CompatibilityError if it is not
         there.
         """
-        # Every tensor-parallel worker has all the states; one of them is enough.
+        # Every tensor-parallel worker has all the states; the first one runs the RPN.
         if get_tensor_model_parallel_rank() != 0:
             return
         taps = get_layers_from_vllm_config(self._vllm_config, TapLayer, list(caches))
@@ -34,21 +34,21 @@ class WorkerSide:
             raise CompatibilityError(f"the model has {len(taps)} taps, not one")
         ((name, tap),) = taps.items()
         self._runner = RpnRunner(
-            Network(tap.rpn, self._memory(tap.memory)),
+            Network(tap.rpn, self._prefix_cache(tap.prefix_cache)),
             PagedStates(caches[name], self._block_tokens),
             self._vllm_config.scheduler_config.max_num_batched_tokens,
-            Network(tap.gate, self._memory(tap.gate_memory)) if tap.gate else None,
+            Network(tap.gate, self._prefix_cache(tap.gate_prefix_cache)) if tap.gate else None,
         )
 
-    def _memory(self, room: Tensor) -> RpnPrefixCache | None:
+    def _prefix_cache(self, room: Tensor) -> RpnPrefixCache | None:
         return RpnPrefixCache(room, self._block_tokens) if len(room) >= self._block_tokens else None
 
     def run(self, jobs: RoiJobs) -> RoiResults | None:
         """The jobs' results; None if there is nothing to do."""
         if self._runner is None:
             return None
-        if jobs.forget:
-            self._runner.forget()
+        if jobs.clear:
+            self._runner.clear()
         if not jobs.jobs:
             return None
         return RoiResults(self._runner.run(jobs.jobs))

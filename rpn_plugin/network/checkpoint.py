@@ -33,7 +33,7 @@ _PUBLISHED_LAYERS = "model.layers."
 # What an RPN is made of in a published checkpoint, and what it is here.
 _PUBLISHED_PREFIXES = {"model.twig_layers.": "layers.", "model.twig_norm.": "score_norm."}
 _PUBLISHED_GATE = {"model.high_res_layers.": "layers.", "model.high_res_head.": "head."}
-_PUBLISHED_GATE_NEED = 0.1
+_PUBLISHED_MIN_PROBABILITY = 0.1
 """Q-Zoom's threshold where its configuration names none (the default of its model class)."""
 
 
@@ -172,8 +172,8 @@ def _published_gate(hf_config: dict[str, Any], tap_layer: int, depth: int) -> di
             f"the gate reads the states after layer {begins} (high_res_K), the RPN those after "
             f"layer {tap_layer} (twig_K); both must read the same"
         )
-    need = float(hf_config.get("high_res_thresh", _PUBLISHED_GATE_NEED))
-    return {"gate_layers": int(hf_config.get("high_res_T", depth)), "gate_min_probability": need}
+    limit = float(hf_config.get("high_res_thresh", _PUBLISHED_MIN_PROBABILITY))
+    return {"gate_layers": int(hf_config.get("high_res_T", depth)), "gate_min_probability": limit}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _fill(module: nn.Module, folder: Path, own_file: str, published: dict[str, s
 
 
 def _published_tensors(
-    folder: Path, wanted: set[str], prefixes: dict[str, str]
+    folder: Path, names: set[str], prefixes: dict[str, str]
 ) -> dict[str, Tensor]:
     """A published last layer of an RPN is whole, so what no score needs is left out."""
     return {
@@ -208,7 +208,7 @@ def _published_tensors(
         for shard in sorted(folder.glob("*.safetensors"))
         for theirs, ours in prefixes.items()
         for name, tensor in _tensors_in(shard, theirs)
-        if f"{ours}{name}" in wanted
+        if f"{ours}{name}" in names
     }
 
 
@@ -234,10 +234,10 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _check_same_tensors(
-    folder: Path, expected: dict[str, Tensor], found: dict[str, Tensor]
+    folder: Path, expected: dict[str, Tensor], actual: dict[str, Tensor]
 ) -> None:
-    for name in sorted(expected.keys() | found.keys()):
+    for name in sorted(expected.keys() | actual.keys()):
         want = tuple(expected[name].shape) if name in expected else "no such tensor"
-        have = tuple(found[name].shape) if name in found else "no such tensor"
+        have = tuple(actual[name].shape) if name in actual else "no such tensor"
         if want != have:
             raise CheckpointError(f"{folder}: {name} should be {want}, the file has {have}")

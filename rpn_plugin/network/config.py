@@ -10,6 +10,14 @@ from typing import Any
 from rpn_plugin.families import QWEN2_5_VL, Family, family_named
 from rpn_plugin.families.base import RpnLayers
 
+_RENAMED_FIELDS = {
+    "gate_peak": "gate_min_peak",
+    "gate_area": "gate_max_area",
+    "gate_sure": "gate_max_confidence",
+    "gate_sure_tokens": "gate_confidence_tokens",
+    "gate_need": "gate_min_probability",
+}
+
 
 @dataclass(frozen=True)
 class RpnConfig:
@@ -46,17 +54,17 @@ class RpnConfig:
     gate_layers: int = 0
     """Layers of the learned gate, which reads the states that the RPN reads; 0: there is none."""
     gate_min_peak: float = 0.0
-    """This RPN's gate: maps whose best region scores less are not worth a second look."""
+    """This RPN's gate is closed for maps whose best region has a lower score."""
     gate_max_area: float = 1.0
-    """Nor are maps whose regions cover more than this share of the picture."""
+    """It is closed for maps whose regions cover a larger share of the picture."""
     gate_max_confidence: float = 1.0
-    """Nor are questions whose answer from the base view begins with tokens all more probable."""
+    """It is closed if the base view's answer begins with tokens all more probable than this."""
     gate_confidence_tokens: int = 1
-    """How many of the answer's first tokens that looks at."""
+    """The number of first tokens that `gate_max_confidence` is about."""
     gate_min_probability: float = 0.0
-    """Nor are questions that need one with less than this probability, says the learned gate."""
+    """It is closed if the learned gate's probability that a zoom is needed is lower."""
     gate_default: bool = True
-    """Serving default: whether chats that say nothing of a gate go through this RPN's."""
+    """Serving default: whether this RPN's gate applies to chats that do not mention a gate."""
 
     def __post_init__(self) -> None:
         family_named(self.family)
@@ -141,9 +149,13 @@ class RpnConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RpnConfig:
-        """The inverse of `to_dict`; ValueError names unknown and missing fields."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(values) - known):
+        """The inverse of `to_dict`; ValueError names unknown, renamed and missing fields."""
+        if renamed := sorted(set(values) & set(_RENAMED_FIELDS)):
+            raise ValueError(
+                "; ".join(f"{old} is now called {_RENAMED_FIELDS[old]}" for old in renamed)
+            )
+        names = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - names):
             raise ValueError(f"unknown fields {unknown}")
         try:
             return cls(**{**values, "mrope_section": _three(values["mrope_section"])})

@@ -1,7 +1,7 @@
 """The layers the RPN is made of: a whole decoder layer, and the half that only scores.
 
-They compute new tokens and hand out their keys (and values); those of tokens before them may be
-handed in.
+They compute new tokens and return their keys (and values). Keys and values of the tokens before
+them are optional arguments.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class DecoderLayer(nn.Module):
         hidden: Tensor,
         rope: Rope,
         mask: Tensor | None = None,
-        past_key: Tensor | None = None,
-        past_value: Tensor | None = None,
+        prefix_key: Tensor | None = None,
+        prefix_value: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """[batch, seq, hidden_size] in and out; and the new tokens' keys and values [batch,
-        kv_heads, seq, head_dim]. `mask` as `Past` makes it; None if nothing came before.
+        kv_heads, seq, head_dim]. `mask` as `Prefix` makes it; None without a prefix.
         """
         attended, key, value = self.self_attn(
-            self.input_layernorm(hidden), rope, mask, past_key, past_value
+            self.input_layernorm(hidden), rope, mask, prefix_key, prefix_value
         )
         hidden = hidden + attended
         out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
@@ -58,26 +58,26 @@ class ScoreLayer(nn.Module):
         hidden: Tensor,
         rope: Rope | None,
         query_index: Tensor,
-        past_key: Tensor | None = None,
+        prefix_key: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Float32 [batch, past + seq]: mean over heads of q.k / sqrt(head_dim), for the query of
+        """Float32 [batch, prefix + seq]: mean over heads of q.k / sqrt(head_dim), for the query of
         row `query_index` alone. And the new tokens' keys.
         """
         normed = self.input_layernorm(hidden)
         row = torch.arange(len(hidden), device=hidden.device)
-        asking_rope = None
+        query_rope = None
         if rope is not None:
             cos, sin = rope
-            asking_rope = cos[row, :, query_index][:, :, None], sin[row, :, query_index][:, :, None]
-        query = self.self_attn.query(normed[row, query_index][:, None], asking_rope)[:, :, 0]
+            query_rope = cos[row, :, query_index][:, :, None], sin[row, :, query_index][:, :, None]
+        query = self.self_attn.query(normed[row, query_index][:, None], query_rope)[:, :, 0]
         key = self.self_attn.key(normed, rope)
-        keys = _after(past_key, key)
+        keys = _append(prefix_key, key)
         _, heads, head_dim = query.shape
         # Heads that share a key add up before the product, which is the same sum in a quarter of
         # the work; autocast is kept out because scores feed a loss and a threshold.
         with torch.autocast(hidden.device.type, enabled=False):
-            asked = query.float().unflatten(1, (keys.shape[1], -1)).sum(2)
-            scores = torch.einsum("bgd,bgsd->bs", asked, keys.float())
+            grouped = query.float().unflatten(1, (keys.shape[1], -1)).sum(2)
+            scores = torch.einsum("bgd,bgsd->bs", grouped, keys.float())
         return scores / (heads * math.sqrt(head_dim)), key
 
 
@@ -128,16 +128,16 @@ class CausalAttention(QueryKey):
         x: Tensor,
         rope: Rope,
         mask: Tensor | None,
-        past_key: Tensor | None,
-        past_value: Tensor | None,
+        prefix_key: Tensor | None,
+        prefix_value: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """[batch, seq, hidden_size] in and out, and the new keys and values; as DecoderLayer's."""
         query, key = self.query_key(x, rope)
         value = self.split_heads(self.v_proj(x))
         attended = F.scaled_dot_product_attention(
             query,
-            _after(past_key, key),
-            _after(past_value, value),
+            _append(prefix_key, key),
+            _append(prefix_value, value),
             attn_mask=mask,
             is_causal=mask is None,
             enable_gqa=query.shape[1] != key.shape[1],
@@ -145,9 +145,9 @@ class CausalAttention(QueryKey):
         return self.o_proj(merge_heads(attended)), key, value
 
 
-def _after(past: Tensor | None, new: Tensor) -> Tensor:
-    """`new` behind `past`, along the sequence."""
-    return new if past is None else torch.cat((past, new), dim=2)
+def _append(prefix: Tensor | None, new: Tensor) -> Tensor:
+    """`new` after `prefix`, along the sequence."""
+    return new if prefix is None else torch.cat((prefix, new), dim=2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The learned gate: does this question need a second look at all (Q-Zoom, arXiv 2604.06912)?
+"""The learned gate: the probability that a question needs a zoom (Q-Zoom, arXiv 2604.06912).
 
 It reads the tapped states beside the RPN: some whole decoder layers of the model's own kind, then
 one linear head on the last token of the question. Keys and shapes are those of the reference
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.layers import DecoderLayer
 from rpn_plugin.network.rotary import rotary_angles
-from rpn_plugin.network.rpn import Past, known_of, through
+from rpn_plugin.network.rpn import Prefix, run_layers, split_prefix
 
 
 class LearnedGate(nn.Module):
@@ -26,32 +26,32 @@ class LearnedGate(nn.Module):
         self.head = nn.Linear(config.hidden_size, 1)
 
     def forward(self, hidden: Tensor, positions: Tensor, query_index: Tensor) -> Tensor:
-        """Logits float32 [batch] of "a second look is needed".
+        """Logits float32 [batch] that a zoom is needed.
 
         The arguments are those of `RegionProposalNetwork.forward`.
         """
         return self._run(hidden, positions, query_index, None)[0]
 
     def extend(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
     ) -> tuple[Tensor, Tensor]:
-        """`forward` for tokens that follow those of `past`, and the rows that a later one needs of
-        them; as `RegionProposalNetwork.extend`.
+        """`forward` for tokens that follow those of `prefix`, and the new tokens' rows for a
+        later prefix; as `RegionProposalNetwork.extend`.
         """
-        logits, rows = self._run(hidden, positions, query_index, past)
+        logits, rows = self._run(hidden, positions, query_index, prefix)
         return logits, torch.cat(rows, dim=-1)
 
     def _run(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
     ) -> tuple[Tensor, list[Tensor]]:
         rope = rotary_angles(positions, self.config)
-        mask = None if past is None else past.mask(hidden.shape[1])
-        known = known_of(past, 2 * len(self.layers), self.config.head_dim)
-        hidden, rows = through(self.layers, hidden, rope, mask, known)
+        mask = None if prefix is None else prefix.mask(hidden.shape[1])
+        cached = split_prefix(prefix, 2 * len(self.layers), self.config.head_dim)
+        hidden, rows = run_layers(self.layers, hidden, rope, mask, cached)
         row = torch.arange(len(hidden), device=hidden.device)
         return self.head(hidden[row, query_index])[:, 0].float(), rows
 
 
 def row_size(config: RpnConfig) -> int:
-    """Elements of what `LearnedGate.extend` remembers of one token."""
+    """Elements of one token's row in the prefix cache of the gate."""
     return 2 * config.gate_layers * config.num_key_value_heads * config.head_dim

@@ -8,8 +8,9 @@ positions) is declared in `families/`. Keys and shapes are those of the referenc
 `twig_layers`.
 
 Attention is causal, so what a prompt's first tokens come to does not depend on those that follow.
-`extend` hands that out as one row for each token, and takes it back when another prompt begins with
-the same tokens: another question about the same picture costs the question alone.
+`extend` returns one row of keys and values for each token and takes such rows as the prefix of
+another prompt that begins with the same tokens: a second question about the same picture costs only
+the tokens of the question.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from rpn_plugin.network.rotary import Rope, rotary_angles
 
 
 @dataclass(frozen=True)
-class Past:
-    """What is known of the tokens before those to compute: `rows` [batch, past, row_size], given
-    out by `RegionProposalNetwork.extend`. Of each prompt's the first `lengths` int [batch] count;
-    the others are masked, but must be finite.
+class Prefix:
+    """The cached tokens before those to compute: `rows` [batch, prefix, row_size], as
+    `RegionProposalNetwork.extend` returned them. Of each prompt the first `lengths` int [batch]
+    count; the others are masked and must be finite.
     """
 
     rows: Tensor
     lengths: Tensor
 
     def mask(self, queries: int) -> Tensor:
-        """Which keys each new token sees: bool [batch, 1, queries, past + queries]."""
-        batch, past, _ = self.rows.shape
+        """The keys each new token attends to: bool [batch, 1, queries, prefix + queries]."""
+        batch, length, _ = self.rows.shape
         device = self.rows.device
-        known = torch.arange(past, device=device) < self.lengths[:, None]
+        cached = torch.arange(length, device=device) < self.lengths[:, None]
         causal = torch.ones(queries, queries, dtype=torch.bool, device=device).tril()
-        seen = known[:, None].expand(batch, queries, past), causal.expand(batch, queries, queries)
-        return torch.cat(seen, dim=-1)[:, None]
+        parts = cached[:, None].expand(batch, queries, length), causal.expand(batch, queries, -1)
+        return torch.cat(parts, dim=-1)[:, None]
 
 
 class RegionProposalNetwork(nn.Module):
@@ -67,58 +68,58 @@ class RegionProposalNetwork(nn.Module):
         return self._run(hidden, positions, query_index, None)[0]
 
     def extend(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
     ) -> tuple[Tensor, Tensor]:
-        """`forward` for tokens that follow those of `past`, which are not computed again.
+        """`forward` for tokens that follow those of `prefix`, which are not computed again.
 
-        Logits float32 [batch, past + seq]: first those of the rows of `past`, then those of
-        `hidden`. And the rows [batch, seq, row_size] that a later `past` needs of the new tokens.
+        Logits float32 [batch, prefix + seq]: first those of the rows of `prefix`, then those of
+        `hidden`. And the rows [batch, seq, row_size] of the new tokens for a later `prefix`.
         """
-        logits, rows = self._run(hidden, positions, query_index, past)
+        logits, rows = self._run(hidden, positions, query_index, prefix)
         return logits, torch.cat(rows, dim=-1)
 
     def _run(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, past: Past | None
+        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
     ) -> tuple[Tensor, list[Tensor]]:
         rope = rotary_angles(positions, self.config)
-        mask = None if past is None else past.mask(hidden.shape[1])
+        mask = None if prefix is None else prefix.mask(hidden.shape[1])
         *whole, score = self.layers
         # Two a whole layer, then the score's keys.
-        *known, known_keys = known_of(past, 2 * len(whole) + 1, self.config.head_dim)
-        hidden, rows = through(whole, hidden, rope, mask, known)
+        *cached, cached_keys = split_prefix(prefix, 2 * len(whole) + 1, self.config.head_dim)
+        hidden, rows = run_layers(whole, hidden, rope, mask, cached)
         hidden = self.score_norm(hidden)
         score_rope = rope if self.config.layers.score_rope else None
-        logits, key = score(hidden, score_rope, query_index, known_keys)
+        logits, key = score(hidden, score_rope, query_index, cached_keys)
         return logits, [*rows, merge_heads(key)]
 
 
-def through(
+def run_layers(
     layers: Iterable[nn.Module],
     hidden: Tensor,
     rope: Rope,
     mask: Tensor | None,
-    known: Sequence[Tensor | None],
+    cached: Sequence[Tensor | None],
 ) -> tuple[Tensor, list[Tensor]]:
     """Whole layers, one after another: states [batch, seq, hidden_size] in and out, and the new
-    tokens' keys and values [batch, seq, ...]. `known` are those of the past, two a layer.
+    tokens' keys and values [batch, seq, ...]. `cached` are those of the prefix, two a layer.
     """
     rows: list[Tensor] = []
-    for layer, key, value in zip(layers, known[::2], known[1::2], strict=True):
+    for layer, key, value in zip(layers, cached[::2], cached[1::2], strict=True):
         hidden, key, value = layer(hidden, rope, mask, key, value)
         rows += [merge_heads(key), merge_heads(value)]
     return hidden, rows
 
 
-def known_of(past: Past | None, parts: int, head_dim: int) -> Sequence[Tensor | None]:
-    """The rows of `past` cut into so many keys and values [batch, kv_heads, past, head_dim]."""
-    if past is None:
+def split_prefix(prefix: Prefix | None, parts: int, head_dim: int) -> Sequence[Tensor | None]:
+    """The rows of `prefix` as `parts` keys and values [batch, kv_heads, prefix, head_dim]."""
+    if prefix is None:
         return [None] * parts
     return [
         part.unflatten(-1, (-1, head_dim)).transpose(1, 2)
-        for part in past.rows.chunk(parts, dim=-1)
+        for part in prefix.rows.chunk(parts, dim=-1)
     ]
 
 
 def row_size(config: RpnConfig) -> int:
-    """Elements of what `RegionProposalNetwork.extend` remembers of one token."""
+    """Elements of one token's row in the prefix cache of the RPN."""
     return (2 * config.depth - 1) * config.num_key_value_heads * config.head_dim

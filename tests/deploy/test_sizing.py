@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rpn_plugin.engine.tap_rows import row_size
-from rpn_plugin.engine_args import RPN_MEMORY_MIB
+from rpn_plugin.engine_args import PREFIX_CACHE_MIB
 from rpn_plugin.network import rpn as head
 from rpn_plugin.network.config import RpnConfig
 from tests.deploy.manifests import DEPLOY
@@ -46,4 +46,4 @@ def test_the_formulas_are_those_of_the_code(shape: Any) -> None:
     assert shape.rpn_parameters == sum(weight.numel() for weight in rpn.parameters())
     assert shape.tap_bytes == row_size(shape.hidden, torch.bfloat16) * torch.bfloat16.itemsize
     assert shape.remembered_bytes == head.row_size(config) * torch.bfloat16.itemsize
-    assert SIZING["RPN_MEMORY_MIB"] == RPN_MEMORY_MIB
+    assert SIZING["PREFIX_CACHE_MIB"] == PREFIX_CACHE_MIB

@@ -80,7 +80,7 @@ def _is_flat(config_dict: dict[str, Any]) -> bool:
 
 
 def _nested(flat: dict[str, Any], folder: Path) -> dict[str, Any]:
-    _check_known(flat)
+    _check_supported(flat)
     tower = flat["mm_vision_tower"]
     if (folder / tower).is_dir():  # relative to the checkpoint, if it is a path
         tower = str((folder / tower).resolve())
@@ -97,16 +97,16 @@ def _nested(flat: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _check_known(flat: dict[str, Any]) -> None:
+def _check_supported(flat: dict[str, Any]) -> None:
     """Refuses other members of the LLaVA line, whose pictures become tokens in another way."""
-    for field, known in [
+    for field, value in [
         ("mm_projector_type", "mlp2x_gelu"),
         ("mm_vision_select_feature", "patch"),
         ("image_aspect_ratio", "pad"),
         ("mm_use_im_start_end", False),
     ]:
-        if flat.get(field, known) != known:
-            raise ValueError(f"a LLaVA with {field} {flat[field]!r} is not LLaVA-1.5 ({known!r})")
+        if flat.get(field, value) != value:
+            raise ValueError(f"a LLaVA with {field} {flat[field]!r} is not LLaVA-1.5 ({value!r})")
 
 
 class PublishedLlavaTokenizer:

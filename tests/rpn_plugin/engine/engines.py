@@ -23,8 +23,8 @@ BLOCK = 32
 """Tokens of a cache block: the least a CPU takes, so that short prefixes can be hit."""
 
 _PLAIN_TOKENS = range(256)
-_RPN_MEMORY_MIB = 2
-"""Room for 17 blocks of the tests' RPN, so that what it knows is soon given up again."""
+_PREFIX_CACHE_MIB = 2
+"""17 blocks of the tests' RPN: small enough that blocks are evicted."""
 _COMMON: dict[str, Any] = {
     "block_size": BLOCK,
     "limit_mm_per_prompt": {"image": 2, "video": 0},
@@ -81,7 +81,7 @@ class Engine:
         self._ids = itertools.count()
         args = AsyncEngineArgs(
             model=str(model),
-            hf_overrides=hf_overrides(rpn, memory_mib=_RPN_MEMORY_MIB),
+            hf_overrides=hf_overrides(rpn, prefix_cache_mib=_PREFIX_CACHE_MIB),
             kv_transfer_config=kv_transfer_config(),
             **{**_COMMON, **arguments},
         )
@@ -113,7 +113,7 @@ class Engine:
         self._runner.run(hang_up())
 
     def drop_prefix_cache(self, connector: bool) -> None:
-        """Make vLLM forget what it has cached, and our connector too or not."""
+        """Make vLLM clear what it has cached, and our connector too or not."""
         assert self._runner.run(self._llm.reset_prefix_cache(reset_connector=connector))
 
     def counter(self, name: str) -> int:

@@ -11,7 +11,7 @@ from vllm import EngineArgs
 from vllm.config import ModelConfig
 from vllm.v1.core.encoder_cache_manager import compute_mm_encoder_budget
 
-from rpn_plugin.engine.encoder_budget import MOST_MIB, bytes_per_token
+from rpn_plugin.engine.encoder_budget import ENCODER_CACHE_MIB, bytes_per_token
 from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
 from server.shipped_model import SHIPPED_MODEL
 
@@ -31,7 +31,7 @@ def engine_config(**arguments: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("a_step", "kept"), [(1024, MOST_MIB * 2**20 // TOKEN), (1_000_000, 1_000_000)]
+    ("a_step", "kept"), [(1024, ENCODER_CACHE_MIB * 2**20 // TOKEN), (1_000_000, 1_000_000)]
 )
 def test_there_is_room_for_the_views_of_many_chats(a_step: int, kept: int) -> None:
     scheduler = engine_config(max_num_batched_tokens=a_step).scheduler_config

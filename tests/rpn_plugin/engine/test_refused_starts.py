@@ -79,7 +79,7 @@ def test_no_rpn_named(model_folder: Path, rpn_folder: Path) -> None:
 def test_no_connector(model_folder: Path, rpn_folder: Path) -> None:
     refused(
         CompatibilityError,
-        "no way out",
+        "no connector for RoI maps",
         model_folder,
         hf_overrides=hf_overrides(rpn_folder),
         kv_transfer_config=None,

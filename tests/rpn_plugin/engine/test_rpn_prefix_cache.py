@@ -1,4 +1,4 @@
-"""What the RPN remembers, block by block, without an engine."""
+"""The RPN's prefix cache, block by block, without an engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
 BLOCK, SIZE = 4, 3
 
 
-def memory(blocks: int) -> RpnPrefixCache:
-    """With room for so many blocks and a bit, which holds nothing finite."""
+def prefix_cache(blocks: int) -> RpnPrefixCache:
+    """Room for `blocks` blocks and a bit more, filled with NaN."""
     return RpnPrefixCache(torch.full((blocks * BLOCK + 3, SIZE), torch.nan), BLOCK)
 
 
@@ -27,69 +27,69 @@ def hashes(*blocks: int) -> tuple[bytes, ...]:
     return tuple(b"%d" % block for block in blocks)
 
 
-def test_prompts_that_begin_alike() -> None:
-    known = memory(8)
-    known.store(hashes(1, 2, 3), rows(1, 2, 3))
-    places = known.known(hashes(1, 2, 7, 3))
+def test_prompts_with_a_common_prefix() -> None:
+    cache = prefix_cache(8)
+    cache.insert(hashes(1, 2, 3), rows(1, 2, 3))
+    places = cache.lookup(hashes(1, 2, 7, 3))
     assert len(places) == 2
-    assert torch.equal(known.gather([places])[0], rows(1, 2))
-    assert known.known(hashes(2, 3)) != []  # a hash stands for all before it: found where it is
-    assert known.known(hashes(9, 1)) == []
+    assert torch.equal(cache.gather([places])[0], rows(1, 2))
+    assert cache.lookup(hashes(2, 3)) != []  # a hash stands for all before it: found where it is
+    assert cache.lookup(hashes(9, 1)) == []
 
 
 def test_prompts_of_different_length_are_gathered_together() -> None:
-    known = memory(8)
-    known.store(hashes(1, 2), rows(1, 2))
-    known.store(hashes(5), rows(5))
-    gathered = known.gather([known.known(hashes(1, 2)), known.known(hashes(5))])
+    cache = prefix_cache(8)
+    cache.insert(hashes(1, 2), rows(1, 2))
+    cache.insert(hashes(5), rows(5))
+    gathered = cache.gather([cache.lookup(hashes(1, 2)), cache.lookup(hashes(5))])
     assert torch.equal(gathered[0], rows(1, 2))
     assert torch.equal(gathered[1, :BLOCK], rows(5))
     assert gathered.isfinite().all()
 
 
 def test_rows_beyond_whole_blocks_are_left() -> None:
-    known = memory(4)
-    known.store(hashes(1), torch.cat((rows(1), torch.full((2, SIZE), 99.0))))
-    assert torch.equal(known.gather([known.known(hashes(1))])[0], rows(1))
+    cache = prefix_cache(4)
+    cache.insert(hashes(1), torch.cat((rows(1), torch.full((2, SIZE), 99.0))))
+    assert torch.equal(cache.gather([cache.lookup(hashes(1))])[0], rows(1))
 
 
 @pytest.mark.parametrize("more", [(8,), (8, 9)])
-def test_what_was_used_longest_ago_goes_first_and_a_prompts_end_before_its_beginning(
+def test_the_least_recently_used_block_is_evicted_first_and_a_prompts_end_before_its_beginning(
     more: tuple[int, ...],
 ) -> None:
-    known = memory(4)
-    known.store(hashes(1, 2), rows(1, 2))
-    known.store(hashes(5, 6), rows(5, 6))
-    assert len(known.known(hashes(1, 2))) == 2
+    cache = prefix_cache(4)
+    cache.insert(hashes(1, 2), rows(1, 2))
+    cache.insert(hashes(5, 6), rows(5, 6))
+    assert len(cache.lookup(hashes(1, 2))) == 2
     for block in more:
-        known.store(hashes(block), rows(block))
-    assert len(known.known(hashes(5, 6))) == 2 - len(more)
-    assert torch.equal(known.gather([known.known(hashes(8))])[0], rows(8))
-    assert torch.equal(known.gather([known.known(hashes(1, 2))])[0], rows(1, 2))
+        cache.insert(hashes(block), rows(block))
+    assert len(cache.lookup(hashes(5, 6))) == 2 - len(more)
+    assert torch.equal(cache.gather([cache.lookup(hashes(8))])[0], rows(8))
+    assert torch.equal(cache.gather([cache.lookup(hashes(1, 2))])[0], rows(1, 2))
 
 
-def test_a_prompt_larger_than_the_memory_is_kept_as_far_as_it_goes() -> None:
-    known = memory(2)
-    known.store(hashes(1, 2, 3), rows(1, 2, 3))
-    assert torch.equal(known.gather([known.known(hashes(1, 2, 3))])[0], rows(1, 2))
+def test_the_beginning_of_a_prompt_larger_than_the_cache_is_kept() -> None:
+    cache = prefix_cache(2)
+    cache.insert(hashes(1, 2, 3), rows(1, 2, 3))
+    assert torch.equal(cache.gather([cache.lookup(hashes(1, 2, 3))])[0], rows(1, 2))
 
 
-def test_storing_again_changes_nothing() -> None:
-    known = memory(2)
-    known.store(hashes(1, 2), rows(1, 2))
-    known.store(hashes(1, 2), rows(1, 2))
-    assert torch.equal(known.gather([known.known(hashes(1, 2))])[0], rows(1, 2))
+def test_inserting_again_changes_nothing() -> None:
+    cache = prefix_cache(2)
+    cache.insert(hashes(1, 2), rows(1, 2))
+    cache.insert(hashes(1, 2), rows(1, 2))
+    assert torch.equal(cache.gather([cache.lookup(hashes(1, 2))])[0], rows(1, 2))
 
 
-def test_forgetting_makes_room() -> None:
-    known = memory(2)
-    known.store(hashes(1, 2), rows(1, 2))
-    known.clear()
-    assert known.known(hashes(1)) == []
-    known.store(hashes(3, 4), rows(3, 4))
-    assert torch.equal(known.gather([known.known(hashes(3, 4))])[0], rows(3, 4))
+def test_clearing_frees_all_blocks() -> None:
+    cache = prefix_cache(2)
+    cache.insert(hashes(1, 2), rows(1, 2))
+    cache.clear()
+    assert cache.lookup(hashes(1)) == []
+    cache.insert(hashes(3, 4), rows(3, 4))
+    assert torch.equal(cache.gather([cache.lookup(hashes(3, 4))])[0], rows(3, 4))
 
 
 def test_no_room() -> None:
     with pytest.raises(ValueError, match="less than a block"):
-        memory(0)
+        prefix_cache(0)

@@ -14,6 +14,7 @@ from rpn_plugin.engine.tap_rows import pack, row_size, unpack
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.rpn import RegionProposalNetwork
+from tests.rpn_plugin.engine.logs import captured
 
 CONFIG = RpnConfig(
     family="qwen2_5_vl", tap_layer=1, depth=2, base_layers=2, hidden_size=64,
@@ -87,7 +88,7 @@ def test_batches_are_bounded_padding_included() -> None:
     tasks = [Task(job(str(n), (), length, 1)) for n, length in enumerate(lengths)]
     groups = list(batches(tasks, batch_tokens=300))
     assert sorted(t.job.request_id for group in groups for t in group) == list("01234567")
-    sizes = [(len(group), max(t.new for t in group)) for group in groups]
+    sizes = [(len(group), max(t.uncached_tokens for t in group)) for group in groups]
     assert sizes == [(3, 60), (3, 100), (1, 300), (1, 2000)]
 
 
@@ -131,7 +132,7 @@ def test_a_picture_beyond_the_prompt_does_not_spoil_its_batch(rpn: RegionProposa
 
 
 def test_a_failure_while_reading_back_is_reported(
-    rpn: RegionProposalNetwork, monkeypatch: pytest.MonkeyPatch
+    rpn: RegionProposalNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a GPU, work that was queued fails only when it is waited for."""
 
@@ -142,6 +143,9 @@ def test_a_failure_while_reading_back_is_reported(
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
     runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
-    result = runner.run([job("lost", (0,), 16, 6)])["lost"]
+    with captured(caplog):
+        result = runner.run([job("lost", (0,), 16, 6)])["lost"]
     assert isinstance(result, RoiError)
-    assert "device lost" in str(result)
+    assert str(result) == "the RPN failed"
+    assert "device lost" in caplog.text
+    assert "Traceback" in caplog.text

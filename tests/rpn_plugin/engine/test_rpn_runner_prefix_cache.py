@@ -1,4 +1,4 @@
-"""Prompts that begin alike, through a runner that remembers: the maps are the dense ones."""
+"""Prompts with a common prefix, through a runner with a prefix cache: maps equal the dense ones."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def config(depth: int) -> RpnConfig:
 class Bench:
     """A tap that grows with every prompt, and a runner over it."""
 
-    def __init__(self, depth: int, known_blocks: int, batch_tokens: int = 1000) -> None:
+    def __init__(self, depth: int, cache_blocks: int, batch_tokens: int = 1000) -> None:
         torch.manual_seed(depth)
         self.rpn = RegionProposalNetwork(config(depth)).eval()
         self._cache = torch.full((64, 1, BLOCK, tap_row_size(64, torch.float32)), torch.inf)
         self._blocks = itertools.count()
         self._gate = LearnedGate(config(depth)).eval()
         self.runner = RpnRunner(
-            Network(self.rpn, _memory(known_blocks, row_size(config(depth)))),
+            Network(self.rpn, _prefix_cache(cache_blocks, row_size(config(depth)))),
             PagedStates(self._cache, BLOCK),
             batch_tokens,
-            Network(self._gate, _memory(known_blocks, gate_row_size(config(depth)))),
+            Network(self._gate, _prefix_cache(cache_blocks, gate_row_size(config(depth)))),
         )
         self._dense: dict[str, Tensor] = {}
-        self._says: dict[str, float] = {}
+        self._gate_logits: dict[str, float] = {}
 
     def job(
         self, name: str, picture: int, question: int, length: int, gate: bool = False
@@ -64,10 +64,10 @@ class Bench:
         positions = text.expand(3, -1).clone()
         positions[1, 4:PICTURE] = 4 + torch.arange(ROWS).repeat_interleave(COLS)
         positions[2, 4:PICTURE] = 4 + torch.arange(COLS).repeat(ROWS)
-        asked = hidden[None], positions[:, None], torch.tensor([length - 1])
+        inputs = hidden[None], positions[:, None], torch.tensor([length - 1])
         with torch.inference_mode():
-            self._dense[name] = self.rpn(*asked)[0, 4:PICTURE].reshape(ROWS, COLS)
-            self._says[name] = self._gate(*asked).item()
+            self._dense[name] = self.rpn(*inputs)[0, 4:PICTURE].reshape(ROWS, COLS)
+            self._gate_logits[name] = self._gate(*inputs).item()
         block_ids = [next(self._blocks) for _ in range(0, length, BLOCK)]
         rows = pack(hidden, positions)
         for n, block in enumerate(block_ids):
@@ -78,22 +78,24 @@ class Bench:
         span = ImageSpan(4, ROWS * COLS)
         return RoiJob(name, tuple(block_ids), length, span, tuple(hashes), gate)
 
-    def known(self, *jobs: RoiJob) -> dict[str, int]:
-        """Runs the jobs in one step, checks every map, and tells what was not computed again."""
+    def cached_tokens(self, *jobs: RoiJob) -> dict[str, int]:
+        """Runs the jobs in one step and checks every map; the cached tokens of each job."""
         results = self.runner.run(jobs)
         assert results.keys() == {job.request_id for job in jobs}
-        asking = {job.request_id for job in jobs if job.gate}
-        known = {}
+        with_gate = {job.request_id for job in jobs if job.gate}
+        cached = {}
         for name, result in results.items():
             assert isinstance(result, RoiMap), result
             np.testing.assert_allclose(result.logits, self._dense[name], rtol=0, atol=1e-5)
-            says = pytest.approx(self._says[name], abs=1e-5) if name in asking else None
-            assert result.gate_logit == says
-            known[name] = result.cached_tokens
-        return known
+            expected = (
+                pytest.approx(self._gate_logits[name], abs=1e-5) if name in with_gate else None
+            )
+            assert result.gate_logit == expected
+            cached[name] = result.cached_tokens
+        return cached
 
 
-def _memory(blocks: int, size: int) -> RpnPrefixCache:
+def _prefix_cache(blocks: int, size: int) -> RpnPrefixCache:
     return RpnPrefixCache(torch.full((blocks * BLOCK, size), torch.nan), BLOCK)
 
 
@@ -102,90 +104,92 @@ def _noise(seed: int, tokens: int) -> Tensor:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_another_question_about_a_known_picture(depth: int) -> None:
-    bench = Bench(depth, known_blocks=40)
-    assert bench.known(bench.job("first", 1, 1, 60)) == {"first": 0}
+def test_a_second_question_about_a_cached_picture(depth: int) -> None:
+    bench = Bench(depth, cache_blocks=40)
+    assert bench.cached_tokens(bench.job("first", 1, 1, 60)) == {"first": 0}
     # The picture ends inside the third block: two are shared.
-    assert bench.known(bench.job("second", 1, 2, 75)) == {"second": 32}
-    assert bench.known(bench.job("other picture", 2, 2, 75)) == {"other picture": 0}
+    assert bench.cached_tokens(bench.job("second", 1, 2, 75)) == {"second": 32}
+    assert bench.cached_tokens(bench.job("other picture", 2, 2, 75)) == {"other picture": 0}
 
 
 def test_the_same_prompt_again_computes_its_last_token() -> None:
-    bench = Bench(2, known_blocks=40)
-    bench.known(bench.job("first", 1, 1, 64))
-    assert bench.known(bench.job("again", 1, 1, 64)) == {"again": 48}
+    bench = Bench(2, cache_blocks=40)
+    bench.cached_tokens(bench.job("first", 1, 1, 64))
+    assert bench.cached_tokens(bench.job("again", 1, 1, 64)) == {"again": 48}
 
 
-def test_known_and_new_prompts_in_one_step() -> None:
-    bench = Bench(3, known_blocks=40)
-    bench.known(bench.job("a", 1, 1, 60), bench.job("b", 2, 1, 80))
-    known = bench.known(
+def test_cached_and_new_prompts_in_one_step() -> None:
+    bench = Bench(3, cache_blocks=40)
+    bench.cached_tokens(bench.job("a", 1, 1, 60), bench.job("b", 2, 1, 80))
+    cached = bench.cached_tokens(
         bench.job("a 2", 1, 2, 70),
         bench.job("b again", 2, 1, 80),
         bench.job("c", 3, 3, 90),
         bench.job("b 2", 2, 2, 45),
     )
-    assert known == {"a 2": 32, "b again": 64, "c": 0, "b 2": 32}
+    assert cached == {"a 2": 32, "b again": 64, "c": 0, "b 2": 32}
 
 
 def test_questions_about_one_new_picture_in_one_step() -> None:
     """One of them computes the picture, for all."""
-    bench = Bench(2, known_blocks=40)
-    known = bench.known(*(bench.job(f"q{n}", 1, n + 1, 50 + n) for n in range(5)))
-    assert known == {"q0": 0, **{f"q{n}": 32 for n in range(1, 5)}}
+    bench = Bench(2, cache_blocks=40)
+    cached = bench.cached_tokens(*(bench.job(f"q{n}", 1, n + 1, 50 + n) for n in range(5)))
+    assert cached == {"q0": 0, **{f"q{n}": 32 for n in range(1, 5)}}
 
 
-def test_more_pictures_than_are_remembered() -> None:
-    bench = Bench(2, known_blocks=4)
+def test_more_pictures_than_fit_in_the_cache() -> None:
+    bench = Bench(2, cache_blocks=4)
     for turn in range(2):
         for picture in range(4):
-            bench.known(bench.job(f"{turn} {picture}", picture, turn + 1, 60 + picture))
-    assert bench.known(bench.job("last once more", 3, 9, 50)) == {"last once more": 32}
-    assert bench.known(bench.job("first once more", 0, 9, 50)) == {"first once more": 0}
+            bench.cached_tokens(bench.job(f"{turn} {picture}", picture, turn + 1, 60 + picture))
+    assert bench.cached_tokens(bench.job("last once more", 3, 9, 50)) == {"last once more": 32}
+    assert bench.cached_tokens(bench.job("first once more", 0, 9, 50)) == {"first once more": 0}
 
 
-def test_many_in_one_step_with_hardly_any_memory() -> None:
-    bench = Bench(2, known_blocks=1)
-    assert len(bench.known(*(bench.job(f"q{n}", n % 2, n + 1, 50 + n) for n in range(6)))) == 6
+def test_many_in_one_step_with_a_tiny_cache() -> None:
+    bench = Bench(2, cache_blocks=1)
+    assert (
+        len(bench.cached_tokens(*(bench.job(f"q{n}", n % 2, n + 1, 50 + n) for n in range(6)))) == 6
+    )
 
 
 def test_small_batches() -> None:
-    bench = Bench(2, known_blocks=40, batch_tokens=64)
-    bench.known(*(bench.job(f"first {n}", n, 1, 50 + n) for n in range(4)))
-    known = bench.known(*(bench.job(f"then {n}", n, 2, 70 - n) for n in range(4)))
-    assert set(known.values()) == {32}
+    bench = Bench(2, cache_blocks=40, batch_tokens=64)
+    bench.cached_tokens(*(bench.job(f"first {n}", n, 1, 50 + n) for n in range(4)))
+    cached = bench.cached_tokens(*(bench.job(f"then {n}", n, 2, 70 - n) for n in range(4)))
+    assert set(cached.values()) == {32}
 
 
-def test_nothing_is_known_after_forgetting() -> None:
-    bench = Bench(2, known_blocks=40)
-    bench.known(bench.job("first", 1, 1, 60))
-    bench.runner.forget()
-    assert bench.known(bench.job("second", 1, 2, 60)) == {"second": 0}
+def test_nothing_is_cached_after_clear() -> None:
+    bench = Bench(2, cache_blocks=40)
+    bench.cached_tokens(bench.job("first", 1, 1, 60))
+    bench.runner.clear()
+    assert bench.cached_tokens(bench.job("second", 1, 2, 60)) == {"second": 0}
 
 
-def test_a_job_that_fails_is_not_remembered() -> None:
-    bench = Bench(2, known_blocks=40)
+def test_a_job_that_fails_is_not_cached() -> None:
+    bench = Bench(2, cache_blocks=40)
     good = bench.job("good", 1, 1, 60)
     bad = RoiJob("bad", (9999,) * 4, 60, good.image, good.block_hashes)
     results = bench.runner.run([bad])
     assert isinstance(results["bad"], RoiError)
-    assert bench.known(good) == {"good": 0}
+    assert bench.cached_tokens(good) == {"good": 0}
 
 
-def test_a_memory_that_fails_costs_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(2, known_blocks=40)
+def test_a_cache_that_cannot_be_written_costs_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(2, cache_blocks=40)
 
     def fail(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RpnPrefixCache, "store", fail)
-        assert bench.known(bench.job("first", 1, 1, 60)) == {"first": 0}
-    assert bench.known(bench.job("second", 1, 1, 60)) == {"second": 0}
+        patch.setattr(RpnPrefixCache, "insert", fail)
+        assert bench.cached_tokens(bench.job("first", 1, 1, 60)) == {"first": 0}
+    assert bench.cached_tokens(bench.job("second", 1, 1, 60)) == {"second": 0}
 
 
-def test_the_gate_remembers_what_it_was_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(2, known_blocks=40)
+def test_the_gate_caches_the_prompts_of_gate_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(2, cache_blocks=40)
     computed: list[int] = []
     extend = LearnedGate.extend
 
@@ -194,21 +198,23 @@ def test_the_gate_remembers_what_it_was_asked_about(monkeypatch: pytest.MonkeyPa
         return extend(gate, hidden, *others)
 
     monkeypatch.setattr(LearnedGate, "extend", counting)
-    bench.known(bench.job("not asked", 1, 1, 60))
-    bench.known(bench.job("asked", 1, 2, 62, gate=True))
-    bench.known(bench.job("asked again", 1, 3, 75, gate=True), bench.job("not", 1, 4, 70))
+    bench.cached_tokens(bench.job("no gate", 1, 1, 60))
+    bench.cached_tokens(bench.job("gate", 1, 2, 62, gate=True))
+    bench.cached_tokens(bench.job("gate again", 1, 3, 75, gate=True), bench.job("not", 1, 4, 70))
     assert computed == [62, 75 - 32]
 
 
-def test_the_gate_knows_some_prompts_of_a_batch() -> None:
-    bench = Bench(2, known_blocks=40)
-    bench.known(*(bench.job(f"first {n}", n, 1, 60 + n, gate=n == 1) for n in range(3)))
-    known = bench.known(*(bench.job(f"then {n}", n, 2, 70 - n, gate=True) for n in range(3)))
-    assert set(known.values()) == {32}
+def test_the_gate_has_cached_some_prompts_of_a_batch() -> None:
+    bench = Bench(2, cache_blocks=40)
+    bench.cached_tokens(*(bench.job(f"first {n}", n, 1, 60 + n, gate=n == 1) for n in range(3)))
+    cached = bench.cached_tokens(
+        *(bench.job(f"then {n}", n, 2, 70 - n, gate=True) for n in range(3))
+    )
+    assert set(cached.values()) == {32}
 
 
-def test_the_gate_forgets_too() -> None:
-    bench = Bench(2, known_blocks=40)
-    bench.known(bench.job("first", 1, 1, 60, gate=True))
-    bench.runner.forget()
-    assert bench.known(bench.job("second", 1, 2, 60, gate=True)) == {"second": 0}
+def test_the_gate_is_cleared_too() -> None:
+    bench = Bench(2, cache_blocks=40)
+    bench.cached_tokens(bench.job("first", 1, 1, 60, gate=True))
+    bench.runner.clear()
+    assert bench.cached_tokens(bench.job("second", 1, 2, 60, gate=True)) == {"second": 0}

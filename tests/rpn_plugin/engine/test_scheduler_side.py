@@ -15,6 +15,7 @@ from vllm.v1.request import Request
 from rpn_plugin.engine.jobs import ImageSpan, RoiResults
 from rpn_plugin.engine.scheduler_side import SchedulerSide, TapGroup
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, decode_result
+from tests.rpn_plugin.engine.logs import captured
 
 MAP = RoiMap(np.arange(6, dtype=np.float32).reshape(2, 3), seconds=0.5, batch_size=2)
 PROMPT = 100
@@ -51,32 +52,32 @@ def side() -> SchedulerSide:
 
 
 def test_job_comes_with_the_last_prompt_token(side: SchedulerSide) -> None:
-    asked = flagged("a")
-    side.add(asked)
+    pending = flagged("a")
+    side.add(pending)
     assert side.jobs(step(a=64)).jobs == ()
-    asked.num_computed_tokens = 64
+    pending.num_computed_tokens = 64
     (job,) = side.jobs(step(a=36)).jobs
     assert (job.request_id, job.block_ids, job.prompt_length) == ("a", (4, 2, 9), PROMPT)
     assert job.image == ImageSpan(10, 6)
     assert job.block_hashes == (b"32", b"64", b"96")
-    asked.num_computed_tokens = 100
+    pending.num_computed_tokens = 100
     assert side.jobs(step(a=1)).jobs == ()
 
 
-def test_forgetting_is_said_once_and_even_without_jobs(side: SchedulerSide) -> None:
-    side.forget()
-    assert side.jobs(step()).forget
-    assert not side.jobs(step()).forget
+def test_clearing_is_sent_once_and_even_without_jobs(side: SchedulerSide) -> None:
+    side.clear_prefix_cache()
+    assert side.jobs(step()).clear
+    assert not side.jobs(step()).clear
 
 
 def test_request_preempted_in_its_prompt_starts_over(side: SchedulerSide) -> None:
-    asked = flagged("a")
-    side.add(asked)
+    pending = flagged("a")
+    side.add(pending)
     assert side.jobs(step(a=64)).jobs == ()
-    asked.num_computed_tokens = 0
+    pending.num_computed_tokens = 0
     assert side.jobs(step(b=64)).jobs == ()
     assert side.jobs(step(a=64)).jobs == ()
-    asked.num_computed_tokens = 64
+    pending.num_computed_tokens = 64
     assert len(side.jobs(step(a=64, b=1)).jobs) == 1
 
 
@@ -126,3 +127,25 @@ def test_malformed_request_is_answered(side: SchedulerSide, params: dict[str, An
     assert side.jobs(step(a=PROMPT)).jobs == ()
     with pytest.raises(RoiError, match="must be"):
         decode_result(side.finish("a"))
+
+
+def test_a_failure_while_a_job_is_made_is_the_requests(
+    side: SchedulerSide, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line of reason for the caller, a traceback in the log, and the engine goes on."""
+    side.add(flagged("a"))
+    side.add(flagged("b"))
+    output = step(a=PROMPT, b=PROMPT)
+
+    def fail(request_id: str) -> tuple[list[int], ...]:
+        if request_id == "a":
+            raise IndexError("secret detail")
+        return [0], [4, 2, 9]
+
+    output.kv_connector_block_state.resolve_block_ids = fail
+    with captured(caplog):
+        assert [job.request_id for job in side.jobs(output).jobs] == ["b"]
+    with pytest.raises(RoiError, match=r"^the RoI request failed$"):
+        decode_result(side.finish("a"))
+    assert "secret detail" in caplog.text
+    assert "Traceback" in caplog.text

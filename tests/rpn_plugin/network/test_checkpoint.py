@@ -213,3 +213,20 @@ def test_published_checkpoint_of_an_unsupported_family(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(changed))
     with pytest.raises(CheckpointError, match="LlavaMistralForCausalLM"):
         load_rpn(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("gate_peak", "gate_min_peak"),
+        ("gate_area", "gate_max_area"),
+        ("gate_sure", "gate_max_confidence"),
+        ("gate_sure_tokens", "gate_confidence_tokens"),
+        ("gate_need", "gate_min_probability"),
+    ],
+)
+def test_a_renamed_field_is_refused_with_its_new_name(folder: Path, old: str, new: str) -> None:
+    path = folder / "rpn_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), old: 0.5}))
+    with pytest.raises(CheckpointError, match=f"{old} is now called {new}"):
+        load_rpn_config(folder)
