@@ -34,7 +34,8 @@ class Client:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._url = url.rstrip("/")
         self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_PATIENCE)
-        self._model = model or self._served_model()
+        self.model = model or self._served_model()
+        """The model's served name."""
 
     def ask(
         self, picture: bytes, question: str, roi: bool | dict[str, Any], max_tokens: int
@@ -46,7 +47,7 @@ class Client:
             {"type": "text", "text": question},
         ]
         body = {
-            "model": self._model,
+            "model": self.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
             "max_completion_tokens": max_tokens,
@@ -61,8 +62,11 @@ class Client:
         return Answer(text.strip(), RoiReport.model_validate(answer["roi"]), seconds)
 
     def _served_model(self) -> str:
-        name: str = self._call("GET", "/v1/models")["data"][0]["id"]
-        return name
+        models = self._call("GET", "/v1/models")
+        try:
+            return str(models["data"][0]["id"])
+        except (LookupError, TypeError) as error:
+            raise EndpointError(f"the endpoint at {self._url} names no model") from error
 
     def _call(self, method: str, route: str, body: Any = None) -> Any:
         try:
@@ -72,7 +76,10 @@ class Client:
                 f"no endpoint answers at {self._url} ({error}); `sdrpn serve` starts one"
             ) from error
         if response.is_success:
-            return response.json()
+            try:
+                return response.json()
+            except ValueError as error:
+                raise EndpointError(f"the endpoint at {self._url} does not answer JSON") from error
         raise EndpointError(f"the endpoint answered {response.status_code}: {_message(response)}")
 
 

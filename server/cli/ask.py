@@ -1,53 +1,61 @@
-"""`sdrpn ask`: one question about one picture, answered with and without the second look."""
+"""`sdrpn ask`: one question about one picture, answered with and without zoom."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from server.api.errors import BadPicture
-from server.cli.answer_drawing import draw_answer
-from server.client import Answer, Client, EndpointError
-from server.pictures.files import open_picture
+from server.cli import endpoint_arguments
+
+if TYPE_CHECKING:
+    from server.client import Answer
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `sdrpn ask`."""
+def main(arguments: Sequence[str]) -> int:
+    """Print both answers and draw the regions; 0, or 1 with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="sdrpn ask", description=__doc__)
     parser.add_argument("picture", type=Path, help="a PNG, JPEG, WebP or GIF file")
     parser.add_argument("question", help="what to ask about it")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that the endpoint serves")
-    parser.add_argument("--api-key", help="if the endpoint wants one")
+    endpoint_arguments.add_arguments(parser)
     parser.add_argument(
         "--max-tokens", type=int, default=256, help="of each answer (default: %(default)s)"
     )
     parser.add_argument(
         "--out", type=Path, help="the picture to write (default: PICTURE with -sdrpn.png)"
     )
+    return _run(parser.parse_args(arguments))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Asks, prints both answers, writes the picture; 0, or 1 with one line of what went wrong."""
+def _run(options: argparse.Namespace) -> int:
+    from server.api.errors import BadPicture
+    from server.client import EndpointError
+
     try:
-        return _run(args)
+        _ask(options)
     except (BadPicture, EndpointError, OSError) as error:
         print(f"sdrpn ask: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def _run(args: argparse.Namespace) -> int:
-    data = args.picture.read_bytes()
+def _ask(options: argparse.Namespace) -> None:
+    from server.cli.answer_drawing import draw_answer
+    from server.client import Client
+    from server.pictures.files import open_picture
+
+    data = options.picture.read_bytes()
     original = open_picture(data).decode().image
-    client = Client(args.url, args.api_key, args.model)
-    base = client.ask(data, args.question, False, args.max_tokens)
-    zoomed = client.ask(data, args.question, {"heatmap": True}, args.max_tokens)
+    client = Client(options.url, options.api_key, options.model)
+    base = client.ask(data, options.question, False, options.max_tokens)
+    zoomed = client.ask(data, options.question, {"heatmap": True}, options.max_tokens)
     _print_answers(base, zoomed)
 
-    out = args.out or args.picture.with_name(f"{args.picture.stem}-sdrpn.png")
-    draw_answer(original, args.question, base.text, zoomed.text, zoomed.roi).save(out)
+    out = options.out or options.picture.with_name(f"{options.picture.stem}-sdrpn.png")
+    draw_answer(original, options.question, base.text, zoomed.text, zoomed.roi).save(out)
     print(f"drawn in     {out}")
-    return 0
 
 
 def _print_answers(base: Answer, zoomed: Answer) -> None:

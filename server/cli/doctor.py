@@ -1,23 +1,21 @@
-"""`sdrpn doctor`: do Python, torch, torchvision, vLLM, the plugins, the model and its RPN fit?
+"""`sdrpn doctor`: checks that Python, torch, vLLM, the plugins, the model and its RPN fit together.
 
-Every line is found by doing what the server will do: importing, reading, comparing. What fails
-comes with the one thing that mends it.
+Each check does what the server will do: import, read, compare. A check that fails, in whatever way,
+is a line of the table with what to do about it.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
 from rpn_plugin import compat, torchvision_ops
-from rpn_plugin.network.checkpoint import CheckpointError, load_gate, load_rpn
 from server.cli import launch
-from server.cli.rpn_folder import rpn_folder
 from server.shipped_model import SHIPPED_MODEL
 
 _REINSTALL = "reinstall: `make clean install`"
@@ -25,109 +23,95 @@ _REINSTALL = "reinstall: `make clean install`"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: `mend` is None where all is well."""
+    """One line of the table: `remedy` is None where the part is as it should be."""
 
     part: str
-    found: str
-    mend: str | None = None
+    value: str
+    remedy: str | None = None
 
 
-def run(model: str | None = None, rpn: str | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the table; 0 if everything fits, 1 if not."""
-    findings = examine(model or str(SHIPPED_MODEL), rpn)
+    parser = argparse.ArgumentParser(prog="sdrpn doctor", description=__doc__)
+    parser.add_argument("model", nargs="?", default=str(SHIPPED_MODEL), help="default: shipped")
+    parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
+    options = parser.parse_args(arguments)
+    findings = examine(options.model, options.rpn)
     width = max(len(finding.part) for finding in findings)
     for finding in findings:
-        mark = "ok  " if finding.mend is None else "FAIL"
-        print(f"{mark}  {finding.part:<{width}}  {finding.found}")
-        if finding.mend:
-            print(f"      {'':<{width}}  -> {finding.mend}")
-    return int(any(finding.mend for finding in findings))
+        mark = "ok  " if finding.remedy is None else "FAIL"
+        print(f"{mark}  {finding.part:<{width}}  {finding.value}")
+        if finding.remedy:
+            print(f"      {'':<{width}}  -> {finding.remedy}")
+    return int(any(finding.remedy for finding in findings))
 
 
 def examine(model: str, rpn: str | None = None) -> list[Finding]:
-    """What stands and what does not, for serving `model` with the RPN folder `rpn`."""
+    """All findings for serving `model` with the RPN folder `rpn`."""
+    torchvision = (
+        f"`{sys.executable} -m rpn_plugin.torchvision_ops` (beside a CPU torch, PyPI's build "
+        f"needs {torchvision_ops.pth_path().name})"
+    )
     return [
-        _python(),
-        _imports("torch", "install the CPU build: `make install`"),
-        _imports(
-            "torchvision",
-            f"`{sys.executable} -m rpn_plugin.torchvision_ops` (beside a CPU torch, PyPI's build "
-            f"needs {torchvision_ops.pth_path().name})",
-        ),
-        _vllm(),
+        _check("Python", _python_version, "use Python 3.11 to 3.13"),
+        _check("torch", lambda: _version("torch"), "install the CPU build: `make install`"),
+        _check("torchvision", lambda: _version("torchvision"), torchvision),
+        _check("vLLM", _vllm_version, "torchaudio and torchcodec must be absent or match torch"),
         _plugin("vllm.general_plugins", launch.PLUGINS[0]),
         _plugin("vllm.endpoint_plugins", launch.PLUGINS[1]),
-        _model(model),
-        _rpn(model, rpn),
+        _check("model", lambda: _model(model), "serve a model of a supported architecture"),
+        _check(
+            "RPN",
+            lambda: _rpn(model, rpn),
+            "train one for this model, or name another with --rpn",
+        ),
     ]
 
 
-def _python() -> Finding:
-    fits = (3, 11) <= sys.version_info < (3, 14)
-    return Finding("Python", platform.python_version(), None if fits else "use Python 3.11 to 3.13")
-
-
-def _imports(module: str, mend: str) -> Finding:
+def _check(part: str, check: Callable[[], str], remedy: str) -> Finding:
+    """What `check` returns; or its error, with `remedy`."""
     try:
-        version = importlib.import_module(module).__version__
-    except (ImportError, OSError, RuntimeError) as error:
-        return Finding(module, _one_line(error), mend)
-    return Finding(module, version)
+        return Finding(part, check())
+    except Exception as error:  # a broken package may raise anything when it is imported
+        first_line = (str(error).splitlines() or [""])[0]
+        return Finding(part, f"{type(error).__name__}: {first_line}", remedy)
 
 
-def _vllm() -> Finding:
-    version = launch.installed_vllm()
-    try:
-        compat.check_vllm_version(version)
-    except compat.CompatibilityError as error:
-        return Finding("vLLM", version or "not installed", str(error))
-    imported = _imports("vllm", "torchaudio and torchcodec must be absent or match torch")
-    return Finding("vLLM", imported.found, imported.mend)
+def _python_version() -> str:
+    if not (3, 11) <= sys.version_info < (3, 14):
+        raise compat.CompatibilityError(f"Python {platform.python_version()} is not supported")
+    return platform.python_version()
+
+
+def _version(module: str) -> str:
+    return str(importlib.import_module(module).__version__)
+
+
+def _vllm_version() -> str:
+    compat.check_vllm_version(launch.installed_vllm())
+    return _version("vllm")
 
 
 def _plugin(group: str, name: str) -> Finding:
-    part = f"plugin {name}"
-    for entry in metadata.entry_points(group=group, name=name):
-        try:
+    def load() -> str:
+        for entry in metadata.entry_points(group=group, name=name):
             entry.load()
-        except (ImportError, AttributeError) as error:
-            return Finding(part, _one_line(error), _REINSTALL)
-        return Finding(part, entry.value)
-    return Finding(part, f"no entry point in {group}", _REINSTALL)
+            return entry.value
+        raise compat.CompatibilityError(f"no entry point in {group}")
+
+    return _check(f"plugin {name}", load, _REINSTALL)
 
 
-def _model(model: str) -> Finding:
-    return _compatible(
-        "model",
-        model,
-        lambda: compat.check_model_config(launch.model_config(model)),
-        "serve a model of a supported architecture",
-    )
+def _model(model: str) -> str:
+    compat.check_model_config(launch.model_config(model))
+    return model
 
 
-def _rpn(model: str, rpn: str | None) -> Finding:
-    def fits() -> None:
-        folder = rpn_folder(model, rpn)
-        compat.check_rpn_fits(load_rpn(folder).config, launch.model_config(model))
-        load_gate(folder)
+def _rpn(model: str, rpn: str | None) -> str:
+    from rpn_plugin.network.checkpoint import load_gate, load_rpn
+    from server.cli.rpn_folder import rpn_folder
 
-    return _compatible(
-        "RPN", rpn or model, fits, "train one for this model, or name another with --rpn"
-    )
-
-
-def _compatible(part: str, found: str, check: Callable[[], object], mend: str) -> Finding:
-    try:
-        check()
-    except (
-        compat.CompatibilityError,
-        CheckpointError,
-        launch.LaunchError,
-        json.JSONDecodeError,
-    ) as error:
-        return Finding(part, _one_line(error), mend)
-    return Finding(part, found)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    folder = rpn_folder(model, rpn)
+    compat.check_rpn_fits(load_rpn(folder).config, launch.model_config(model))
+    load_gate(folder)
+    return folder

@@ -2,7 +2,10 @@
 
 sdrpn adds no server of its own: it is vLLM's OpenAI server, started with our two plugins and the
 configuration that attaches an RPN to the model. `plan` works that out without starting anything,
-and refuses what cannot work; whoever prefers plain vLLM can copy what `sdrpn serve --print` shows.
+and refuses what cannot work; `sdrpn serve --print` shows the command line for plain vLLM.
+
+`plan` imports torch (for the RPN's checkpoint) and transformers (for the model's configuration)
+after it has read the arguments.
 """
 
 from __future__ import annotations
@@ -21,9 +24,6 @@ from rpn_plugin.compat import (
     check_rpn_fits,
     check_vllm_version,
 )
-from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
-from rpn_plugin.network.checkpoint import CheckpointError, load_rpn_config
-from server.cli.rpn_folder import rpn_folder
 from server.settings import SettingsError, read_settings
 from server.shipped_model import SHIPPED_MODEL
 
@@ -100,15 +100,17 @@ def plan(
         read_settings(environment)
     except SettingsError as error:
         raise LaunchError(str(error)) from error
-    shipped = model is None
-    model = str(SHIPPED_MODEL) if model is None else model
-    folder = _checked_rpn_folder(model, rpn)
-
     overrides, arguments = _take_json_option(list(vllm_arguments), "--hf-overrides")
     if _has_option(arguments, "--kv-transfer-config"):
         raise LaunchError(
             "--kv-transfer-config is taken: RoI maps travel through vLLM's one KV connector"
         )
+    shipped = model is None
+    model = str(SHIPPED_MODEL) if model is None else model
+    folder = _checked_rpn_folder(model, rpn)
+
+    from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
+
     defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
     started_with = [
         *("--model", model),
@@ -140,7 +142,10 @@ def model_config(model: str) -> dict[str, Any]:
 
 
 def _checked_rpn_folder(model: str, rpn: str | None) -> str:
-    """Before anything starts, what would otherwise stop the engine a minute later."""
+    """The RPN's folder. Raises LaunchError for what would stop the engine a minute later."""
+    from rpn_plugin.network.checkpoint import CheckpointError, load_rpn_config
+    from server.cli.rpn_folder import rpn_folder
+
     try:
         check_vllm_version(installed_vllm())
         config = model_config(model)

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,22 @@ class Benchmark:
     images: str = "."
     suffix: str = ""
 
-    def questions(self, path: Path, images: Path | None = None) -> list[Question]:
-        """All questions of the file `path`. Raises QuestionFileError."""
+    def questions(
+        self, path: Path, images: Path | None = None, limit: int | None = None
+    ) -> list[Question]:
+        """The questions of the file `path`, the first `limit` or all. Raises QuestionFileError.
+
+        Formats with a question a line are read only as far as needed.
+        """
         folder = images or path.parent / self.images
         try:
-            found = list(self.read(path, folder))
+            questions = list(islice(self.read(path, folder), limit))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
             what = f"{path} is no file of {self.name}"
             raise QuestionFileError(f"{what}: {type(error).__name__} {error}") from error
-        if not found:
+        if not questions:
             raise QuestionFileError(f"{path} has no questions")
-        return found
+        return questions
 
 
 def _read_jsonl(path: Path, images: Path) -> Iterator[Question]:

@@ -1,4 +1,4 @@
-"""What is compared: which regions a question is asked with, under which base token budget."""
+"""Conditions of an evaluation: which regions zoom in, under which base token budget."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from server.eval.benchmarks import Question
 KINDS = {
     "base": "the base view alone",
     "rpn": "with the crops of the RPN's regions, always",
-    "gate": "with them where the RPN's gate holds a second look to be needed",
-    "oracle": "with crops of the true boxes, where the file has them",
+    "gate": "with those crops where the RPN's gate asks for zoom",
+    "oracle": "with crops of the true boxes, if the file has them",
 }
 
 
@@ -35,14 +35,14 @@ class Condition:
 
     def roi(self, question: Question) -> dict[str, Any]:
         """The request's `roi` field."""
-        asked: dict[str, Any] = {"enabled": self.kind != "base"}
+        roi: dict[str, Any] = {"enabled": self.kind != "base"}
         if self.base_tokens is not None:
-            asked["base_tokens"] = self.base_tokens
+            roi["base_tokens"] = self.base_tokens
         if self.kind in ("rpn", "gate"):
-            asked["gate"] = self.kind == "gate"
+            roi["gate"] = self.kind == "gate"
         if self.kind == "oracle":
-            asked["boxes"] = [list(box) for box in question.boxes[:MAX_REGIONS]]
-        return asked
+            roi["boxes"] = [list(box) for box in question.boxes[:MAX_REGIONS]]
+        return roi
 
 
 def conditions(kinds: Sequence[str], budgets: Sequence[int]) -> list[Condition]:

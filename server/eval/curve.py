@@ -10,7 +10,7 @@ _SIZE = (7.2, 4.6)
 """Inches."""
 
 _CORNERS = ((5, 5), (5, -13), (-20, -13), (-20, 5))
-"""Where a line's budgets stand beside its points: lines may lie close to each other."""
+"""Offsets in points of the budgets beside a line's points, one for each line."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,20 @@ class Point:
 
 
 def draw_curve(points: Sequence[Point], title: str, path: Path) -> None:
-    """Writes a picture (of the kind that the path's ending names) in which the points of each line
-    are joined in order of throughput, every point with its budget."""
-    from matplotlib.figure import Figure  # the `eval` extra: asking needs no plots
+    """Draws the points of each line, joined in order of throughput, each with its budget.
+
+    The suffix of `path` names the file format.
+    """
+    from matplotlib.figure import Figure  # from the `eval` extra
 
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="questions a second", ylabel="score")
     for number, line in enumerate(dict.fromkeys(point.line for point in points)):
-        mine = sorted((p for p in points if p.line == line), key=lambda p: p.x)
-        [drawn] = axes.plot([p.x for p in mine], [p.y for p in mine], marker="o", label=line)
+        joined = sorted((p for p in points if p.line == line), key=lambda p: p.x)
+        [drawn] = axes.plot([p.x for p in joined], [p.y for p in joined], marker="o", label=line)
         drawn.set_gid(line)
         offset = _CORNERS[number % len(_CORNERS)]
-        for point in mine:
+        for point in joined:
             axes.annotate(
                 point.label, (point.x, point.y), textcoords="offset points", xytext=offset,
                 color=drawn.get_color(), fontsize=9,

@@ -1,4 +1,4 @@
-"""What an evaluation found: one row a condition, as a table, JSON, and a curve."""
+"""The report of an evaluation: one row a condition, as a table, JSON and a curve."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from server.eval.runner import Answered
 
 @dataclass(frozen=True)
 class Row:
-    """One condition. `score`: the mean over questions; `groups`: that of each part of the
-    benchmark. `per_second`: questions answered while it was asked, with as many in flight as the
-    run allowed. `seconds`, `prompt_tokens`, `regions`: means of one question."""
+    """One condition.
+
+    `score` is the mean over questions, `groups` that of each part of the benchmark. `per_second` is
+    the throughput in questions, `seconds` the mean end-to-end latency of a question,
+    `prompt_tokens` and `regions` are means over questions.
+    """
 
     condition: str
     kind: str
@@ -31,33 +34,33 @@ class Row:
     regions: float
 
 
-def rows_of(answers: Sequence[Answered], asked: Sequence[Condition]) -> list[Row]:
+def rows_of(answers: Sequence[Answered], conditions: Sequence[Condition]) -> list[Row]:
     """A row for each condition that has answers."""
     rows = []
-    for condition in asked:
-        mine = [a for a in answers if a.condition == condition.name]
-        if mine:
-            rows.append(_row(condition, mine))
+    for condition in conditions:
+        of_condition = [a for a in answers if a.condition == condition.name]
+        if of_condition:
+            rows.append(_row(condition, of_condition))
     return rows
 
 
-def _row(condition: Condition, mine: Sequence[Answered]) -> Row:
-    groups = sorted({a.group for a in mine if a.group})
+def _row(condition: Condition, answers: Sequence[Answered]) -> Row:
+    groups = sorted({a.group for a in answers if a.group})
     return Row(
         condition=condition.name,
         kind=condition.kind,
         base_tokens=condition.base_tokens,
-        questions=len(mine),
-        score=fmean(a.score for a in mine),
-        groups={g: fmean(a.score for a in mine if a.group == g) for g in groups},
-        per_second=len(mine) / max(_asked_for(mine), 1e-9),
-        seconds=fmean(a.ended - a.began for a in mine),
-        prompt_tokens=fmean(a.prompt_tokens for a in mine),
-        regions=fmean(a.regions for a in mine),
+        questions=len(answers),
+        score=fmean(a.score for a in answers),
+        groups={g: fmean(a.score for a in answers if a.group == g) for g in groups},
+        per_second=len(answers) / max(_asking_seconds(answers), 1e-9),
+        seconds=fmean(a.ended - a.began for a in answers),
+        prompt_tokens=fmean(a.prompt_tokens for a in answers),
+        regions=fmean(a.regions for a in answers),
     )
 
 
-def _asked_for(answers: Sequence[Answered]) -> float:
+def _asking_seconds(answers: Sequence[Answered]) -> float:
     """Seconds from first question to last answer, added up over the runs that asked."""
     sessions: dict[str, list[Answered]] = {}
     for answer in answers:

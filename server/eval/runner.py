@@ -1,6 +1,6 @@
-"""Asks an endpoint many questions at once, no more than a bound in flight, and keeps every answer.
+"""Asks an endpoint many questions, a bounded number in flight, and keeps every answer.
 
-Answers go to a file, one a line, as they come: a run that was ended goes on with what is missing.
+Answers are appended to a file, one a line: a run that was interrupted goes on with the rest.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ _BUSY = (429, 503)
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer in results.jsonl. `score` 0 to 1; `error` says why there is none. `began` and
-    `ended` are seconds of the clock, `session` the run that asked. `regions`: crops it was given;
-    `prompt_tokens` of the pass that answered."""
+    """One answer in results.jsonl.
+
+    `score` is 0 to 1. `error` says why there is no answer. `began` and `ended` are Unix times.
+    `session` names the run. `regions` counts the crops; `prompt_tokens` are those of the pass that
+    answered.
+    """
 
     condition: str
     id: str
@@ -43,6 +46,10 @@ class Answered:
     error: str | None = None
 
 
+class AnswerError(Exception):
+    """The endpoint's answer cannot be read; the message says why."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where to ask, and how: `model` as served, answers of at most `max_tokens`."""
@@ -55,18 +62,18 @@ class Endpoint:
 
 
 def read_answers(path: Path) -> list[Answered]:
-    """Answers that are there already; a line cut off by a crash, and failures, do not count."""
+    """The answers in the file `path`, without failures and without a line that a crash cut off."""
     if not path.exists():
         return []
-    found: dict[tuple[str, str], Answered] = {}
+    answers: dict[tuple[str, str], Answered] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = Answered(**json.loads(line))
         except (ValueError, TypeError):
             continue
         if row.error is None:
-            found[row.condition, row.id] = row
-    return list(found.values())
+            answers[row.condition, row.id] = row
+    return list(answers.values())
 
 
 async def ask_all(
@@ -82,7 +89,7 @@ async def ask_all(
     session = f"{condition.name.replace('@', '-')}-{time.time_ns():x}"
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     limits = httpx.Limits(max_connections=endpoint.in_flight)
-    waiting = iter(questions)
+    unasked = iter(questions)
     results: list[Answered] = []
     async with httpx.AsyncClient(
         base_url=endpoint.url, headers=headers, timeout=_PATIENCE, limits=limits
@@ -90,8 +97,8 @@ async def ask_all(
         with path.open("a", encoding="utf-8") as file:
             _end_cut_line(path, file)
 
-            async def work(mine: Iterable[Question]) -> None:
-                for question in mine:
+            async def work(questions: Iterable[Question]) -> None:
+                for question in questions:
                     result = await _ask(http, endpoint, benchmark, question, condition, session)
                     file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
                     file.flush()
@@ -100,12 +107,12 @@ async def ask_all(
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(endpoint.in_flight):
-                    group.create_task(work(waiting))
+                    group.create_task(work(unasked))
     return results
 
 
 def _end_cut_line(path: Path, file: Any) -> None:
-    """A line that a crash cut off must not swallow the next one."""
+    """Ends a last line that a crash cut off."""
     data = path.read_bytes()
     if data and not data.endswith(b"\n"):
         file.write("\n")
@@ -124,13 +131,8 @@ async def _ask(
     try:
         picture = await asyncio.to_thread(question.picture_bytes)
         body = _request(endpoint, benchmark, question, condition, picture, session)
-        answer = await _post(http, body)
-        text = (answer["choices"][0]["message"]["content"] or "").strip()
-        tokens = int(answer["usage"]["prompt_tokens"])
-        regions = len(answer["roi"]["regions"])
-    except KeyError as missing:
-        error = f"the endpoint is vLLM without sdrpn: its answer has no {missing}"
-    except (OSError, httpx.HTTPError) as problem:
+        text, tokens, regions = _parse(await _post(http, body))
+    except (OSError, httpx.HTTPError, AnswerError) as problem:
         error = f"{type(problem).__name__}: {problem}"
     score = benchmark.metric(text, question.answers) if error is None else 0.0
     return Answered(
@@ -162,15 +164,26 @@ def _request(
     }
 
 
-async def _post(http: httpx.AsyncClient, body: dict[str, Any]) -> Any:
-    """The answer; an endpoint that is busy is asked again when it says so. Raises HTTPError."""
+def _parse(response: httpx.Response) -> tuple[str, int, int]:
+    """The answer's text, prompt tokens and number of regions. Raises AnswerError."""
+    try:
+        answer = response.json()
+        text = answer["choices"][0]["message"]["content"] or ""
+        return text.strip(), int(answer["usage"]["prompt_tokens"]), len(answer["roi"]["regions"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        start = response.text[:200]
+        raise AnswerError(f"not a chat completion with `roi` ({error!r}): {start}") from error
+
+
+async def _post(http: httpx.AsyncClient, body: dict[str, Any]) -> httpx.Response:
+    """The answer; while the endpoint is busy, the request is sent again. Raises HTTPError."""
     for attempt in range(_TRIES):
         response = await http.post("/v1/chat/completions", json=body)
         if response.status_code not in _BUSY or attempt == _TRIES - 1:
             break
         await asyncio.sleep(_pause(response, attempt))
     if response.is_success:
-        return response.json()
+        return response
     message = f"{response.status_code} {response.text[:300]}"
     raise httpx.HTTPStatusError(message, request=response.request, response=response)
 

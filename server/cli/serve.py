@@ -1,0 +1,70 @@
+"""`sdrpn serve`: becomes vLLM's server for a model and its RPN."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+from server.cli import launch
+from server.cli import setting_flags as flags
+
+_USAGE = "sdrpn serve [--flag=value ...] [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
+_ABOUT = """\
+Serve MODEL (a Hugging Face folder or name; without one, the small model that ships with sdrpn)
+with its RPN, OpenAI-compatible, on 127.0.0.1:8000. Every other flag goes to vLLM's server."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Become vLLM's server; or print its command line, or one line of what is refused."""
+    model, flags_given = _take_model(arguments)
+    parser = argparse.ArgumentParser(
+        prog="sdrpn serve",
+        usage=_USAGE,
+        description=_ABOUT,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
+    parser.add_argument(
+        "--print", action="store_true", help="show vLLM's command line and environment, and exit"
+    )
+    flags.add_flags(parser)
+    options, vllm_arguments = parser.parse_known_args(flags_given)
+    environment = {**os.environ, **flags.variables(options)}
+    try:
+        planned = launch.plan(model, options.rpn, vllm_arguments, environment)
+    except launch.LaunchError as error:
+        print(f"sdrpn serve: {error}", file=sys.stderr)
+        return 2
+    if options.print:
+        print(_shown(planned))
+        return 0
+    launch.run(planned)
+    return 0  # not reached: the process has become the server
+
+
+def _take_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The model, if one is named, and the other arguments.
+
+    The model is the first argument that has not the form `--flag=value`: an image's entry point
+    puts such flags before what its user adds. If that argument is a flag, no model is named: after
+    a flag written without `=`, only vLLM's parser can tell a model from a value.
+    """
+    place = next((n for n, one in enumerate(arguments) if not re.match("--[^=]+=", one)), None)
+    if place is None or arguments[place].startswith("-"):
+        return None, list(arguments)
+    return arguments[place], [*arguments[:place], *arguments[place + 1 :]]
+
+
+def _shown(planned: launch.Launch) -> str:
+    """The command line for a shell, with the variables it needs; keys are left out."""
+    added = [
+        f"{name}={'...' if name == flags.KEY_VARIABLE else shlex.quote(value)}"
+        for name, value in planned.environment.items()
+        if os.environ.get(name) != value
+    ]
+    return " ".join([*added, shlex.join(planned.plain_command)])
