@@ -20,7 +20,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements/cpu.lock
 SYSTEM := requirements/system.txt
 INSTALLED := $(VENV)/.installed
-LMMS_EVAL := $(VENV)/lmms-eval
+TOOLS := $(patsubst %,$(VENV)/%/.installed,lmms-eval guidellm aiperf)
 # PyPI's torch is a CUDA build; the CPU build is on PyTorch's own index, unless pip finds it already.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP := $(RUN) -m pip --disable-pip-version-check
@@ -67,10 +67,9 @@ system:
 	  $$root apt-get -qq install --no-install-recommends -y $$missing >/dev/null; } \
 	  || echo "could not install" $$missing": the tests that need them will fail" >&2
 
-# Stock lmms-eval, for one test: beside the environment, whose packages it shares.
-$(LMMS_EVAL)/.installed: requirements/lmms-eval.lock $(INSTALLED)
-	@echo "==> lmms-eval"; rm -rf $(LMMS_EVAL); \
-	$(PIP) install --quiet --no-deps --target $(LMMS_EVAL) -r $<; touch $@
+# Stock tools for a test each, in folders beside the environment, whose packages they share.
+$(TOOLS): $(VENV)/%/.installed: requirements/%.lock $(INSTALLED)
+	@echo "==> $*"; rm -rf $(@D); $(PIP) install --quiet --no-deps --target $(@D) -r $<; touch $@
 
 # $(1): pytest's arguments.
 define checks
@@ -83,7 +82,7 @@ endef
 check: $(INSTALLED)
 	$(call checks,-m unit)
 
-test: $(INSTALLED) $(LMMS_EVAL)/.installed system
+test: $(INSTALLED) $(TOOLS) system
 	$(call checks,)
 
 demo-model: $(INSTALLED)
