@@ -97,6 +97,7 @@ def test_every_measuring_block_of_the_page_is_run_here() -> None:
     assert measuring == tested
 
 
+@pytest.mark.slow
 def test_vllm_bench_serve_compares_roi_on_and_off(commands: Path, endpoint: Endpoint) -> None:
     before = metric(endpoint.url, PASS_1)
     run(block("vllm bench serve"), commands, endpoint)
@@ -108,6 +109,7 @@ def test_vllm_bench_serve_compares_roi_on_and_off(commands: Path, endpoint: Endp
     assert metric(endpoint.url, PASS_1) - before == REQUESTS
 
 
+@pytest.mark.slow
 def test_guidellm_sweeps_to_saturation(commands: Path, endpoint: Endpoint) -> None:
     run(block("kind=sweep"), commands, endpoint)
     benchmarks = read(commands, "sweep.json")["benchmarks"]
@@ -118,6 +120,7 @@ def test_guidellm_sweeps_to_saturation(commands: Path, endpoint: Endpoint) -> No
     assert (commands.parent / "sweep.html").exists()
 
 
+@pytest.mark.slow
 def test_guidellm_searches_goodput_under_an_slo(commands: Path, endpoint: Endpoint) -> None:
     output = run(block("kind=goodput"), commands, endpoint)
     benchmarks = read(commands, "goodput.json")["benchmarks"]
@@ -126,6 +129,7 @@ def test_guidellm_searches_goodput_under_an_slo(commands: Path, endpoint: Endpoi
     assert "Attainment" in output
 
 
+@pytest.mark.slow
 def test_aiperf_measures_goodput(commands: Path, endpoint: Endpoint) -> None:
     run(block("aiperf profile"), commands, endpoint)
     result = read(commands, "aiperf/profile_export_aiperf.json")
