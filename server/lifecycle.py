@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from server.api.errors import ServiceUnavailable
 from server.guard.admission import Admission
-from server.guard.deadlines import Endings
+from server.guard.deadlines import RunningRequests
 
 logger = logging.getLogger("vllm.sdrpn")
 
@@ -42,10 +42,12 @@ _Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 class Lifecycle:
     """One server process, from serving to its end."""
 
-    def __init__(self, app: FastAPI, admission: Admission, endings: Endings, drain: float) -> None:
+    def __init__(
+        self, app: FastAPI, admission: Admission, running: RunningRequests, drain: float
+    ) -> None:
         self._app = app
         self._admission = admission
-        self._endings = endings
+        self._running = running
         self._drain_seconds = drain
         self._ending: asyncio.Task[None] | None = None
 
@@ -98,7 +100,7 @@ class Lifecycle:
         self._stop_serving()
 
     async def _end_all(self, reason: str) -> None:
-        self._endings.end_all(ServiceUnavailable(reason))
+        self._running.end_all(ServiceUnavailable(reason))
         await self._admission.until_idle(_LAST_WORDS_WITHIN)
 
     def _stop_serving(self) -> None:

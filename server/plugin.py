@@ -26,7 +26,7 @@ from rpn_plugin.regions.zoom_gate import ZoomGate
 from server import guard, playground, routes
 from server.api.roi import RoiDefaults
 from server.guard.admission import Admission
-from server.guard.deadlines import Endings
+from server.guard.deadlines import RunningRequests
 from server.handlers import anthropic as messages
 from server.handlers.batch import TwoPassBatch
 from server.handlers.chat import TwoPassChat
@@ -81,7 +81,9 @@ class SdrpnEndpointPlugin:
         settings = self._settings
         keys = [key.get_secret_value() for key in settings.api_key]
         admission = Admission(settings.max_inflight)
-        endings = Endings(settings.request_timeout, lambda: bool(app.state.engine_client.errored))
+        running = RunningRequests(
+            settings.request_timeout, lambda: bool(app.state.engine_client.errored)
+        )
         app.state.sdrpn_admission = admission
         guard.install(
             app,
@@ -89,9 +91,9 @@ class SdrpnEndpointPlugin:
             keyless=playground.PUBLIC_PATHS if settings.playground else frozenset(),
             closed=frozenset({"/metrics"}) if settings.metrics_port else frozenset(),
             admission=admission,
-            endings=endings,
+            running=running,
         )
-        life = Lifecycle(app, admission, endings, settings.drain_timeout)
+        life = Lifecycle(app, admission, running, settings.drain_timeout)
         app.router.lifespan_context = life.around(app.router.lifespan_context)
 
 

@@ -1,8 +1,8 @@
-"""What an operator may set about our part of the server, beside vLLM's own flags.
+"""The server's settings, in addition to vLLM's flags.
 
 Each field is a flag of `sdrpn serve` (`max_inflight` is `--max-inflight`) and an environment
-variable (`SDRPN_MAX_INFLIGHT`). The flags only write the variables: the server reads those, so that
-the plugins obey them under plain vLLM too, and keys never show in a process list.
+variable (`SDRPN_MAX_INFLIGHT`). The flags only set the variables, and the server reads those: so
+the settings also work under plain vLLM, and keys are not in the process list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PREFIX = "SDRPN_"
 
 
 class SettingsError(ValueError):
-    """A setting has a value it cannot have; the message is one line naming its variable."""
+    """A setting is invalid; the message is one line that names its variable."""
 
 
 def _listed(value: Any) -> Any:
@@ -49,12 +49,12 @@ class Settings(BaseModel):
 
     roi_default: Literal["on", "off"] = Field(
         default="on",
-        description="whether chats with a picture that say nothing of `roi` are zoomed",
+        description="whether chats with a picture and without `roi` are zoomed",
     )
     media_domains: Annotated[tuple[_Domain, ...], _Listed] = Field(
         default=(),
-        description="hosts pictures may be fetched from, comma-separated; `.example.com` takes in "
-        "its subdomains, `example.com:8443` another port than 80 and 443",
+        description="hosts pictures may be fetched from, comma-separated; `.example.com` includes "
+        "its subdomains, `example.com:8443` allows a port other than 80 and 443",
     )
     media_any_public: bool = Field(
         default=False, description="fetch pictures from any host with public addresses"
@@ -63,13 +63,13 @@ class Settings(BaseModel):
         default=None, description="folder that `file:` URLs may name pictures in"
     )
     max_inflight: int = Field(
-        default=256, ge=1, description="requests worked on at once; more are answered 429"
+        default=256, ge=1, description="requests in flight; more are answered 429"
     )
     request_timeout: float = Field(
         default=600.0,
         gt=0,
-        description="seconds a request may take, both passes together; a caller may ask for less "
-        "with the header X-Request-Timeout",
+        description="seconds a request may take, both passes together; the header "
+        "X-Request-Timeout sets less for one request",
     )
     drain_timeout: float = Field(
         default=30.0,
@@ -78,15 +78,16 @@ class Settings(BaseModel):
     )
     api_key: Annotated[tuple[SecretStr, ...], _Listed] = Field(
         default=(),
-        description="keys callers must bring, comma-separated; better set as SDRPN_API_KEY",
+        description="keys, comma-separated, one of which every request must carry; set "
+        "SDRPN_API_KEY rather than the flag, which the process list shows",
     )
     metrics_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="serve /metrics on this port alone, without a key, and not on the main one",
+        description="serve /metrics on this port only, without a key",
     )
-    playground: bool = Field(default=True, description="serve the page to try it on GET /")
+    playground: bool = Field(default=True, description="serve the playground on GET /")
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -111,7 +111,7 @@ def _region_panels(
         return [], []
     boxes = [crop_box(region.corners, original.size) for region in roi.regions]
     looks = [_as_in_base_view(original, roi.grid, boxes[0]), *(original.crop(b) for b in boxes)]
-    titles = ["in the base view", *("seen again, sharp" for _ in boxes)]
+    titles = ["in the base view", *("crop" for _ in boxes)]
 
     panels: list[_Panel] = []
     x, y = page.box[2] + GAP, page.y

@@ -31,17 +31,16 @@ PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
 _SERVER = "server.process"
 _PLAIN_SERVER = "vllm.entrypoints.openai.api_server"
-# Cached token counts are how anyone can see that the second pass is cheap. vLLM fetches pictures
-# from any URL on those of its routes that are not ours unless domains are named: name one that
-# cannot exist.
+# Cached token counts in `usage` show what pass 2 costs. On its own routes vLLM fetches pictures from
+# any URL unless domains are named: name one that cannot exist.
 _DEFAULTS = {
     "--host": "127.0.0.1",
     "--enable-prompt-tokens-details": None,
     "--allowed-media-domains": "none.invalid",
 }
-# Of no use to a real model: full precision, no compilation, a name that is not a path, the smallest
-# cache blocks a CPU takes, because its whole prompt is shorter than the usual 128 tokens, the form
-# Qwen2.5-VL writes tool calls in, and a cache of processed pictures that fits a laptop.
+# For the shipped model only: full precision, no compilation, a name that is not a path, the smallest
+# cache blocks of the CPU backend (its whole prompt is shorter than the default of 128 tokens),
+# Qwen2.5-VL's format of tool calls, and a cache of processed pictures that fits a laptop.
 _SHIPPED_DEFAULTS = {
     "--served-model-name": "sdrpn-demo",
     "--dtype": "float32",
@@ -51,9 +50,9 @@ _SHIPPED_DEFAULTS = {
     "--tool-call-parser": "hermes",
     "--mm-processor-cache-gb": "0.5",
 }
-# vLLM would set one more core aside for our connector, which runs in the worker itself. It closes
-# idle connections after 5 s, and with that, now and then, on a request that is just arriving:
-# clients and proxies keep theirs for a minute.
+# vLLM would reserve one more core for our connector, which runs in the worker itself. vLLM closes
+# idle connections after 5 s, sometimes while a request arrives; clients and proxies keep
+# connections for a minute.
 _ENVIRONMENT_DEFAULTS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "1",
@@ -63,7 +62,7 @@ _SHIPPED_ENVIRONMENT_DEFAULTS = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE"
 
 
 class LaunchError(Exception):
-    """The server cannot start as asked; the message is one line that says why and what to do."""
+    """The server cannot start; the message is one line that says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Launch:
 
     @property
     def plain_command(self) -> tuple[str, ...]:
-        """The same with nothing but vLLM and the plugins; it exits with 0 whatever happened."""
+        """The same under plain vLLM, which exits with 0 even if the engine has died."""
         return (sys.executable, "-m", _PLAIN_SERVER, *self.arguments)
 
 
@@ -123,7 +122,7 @@ def plan(
 
 
 def run(launch: Launch) -> None:
-    """Become the server: it keeps this process's id, so signals and exit codes are its own."""
+    """Replace this process by the server: it keeps the process id, for signals and exit codes."""
     os.execve(launch.command[0], launch.command, launch.environment)
 
 

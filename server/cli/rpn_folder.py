@@ -1,4 +1,4 @@
-"""Which folder holds the RPN of a model that is to be served."""
+"""Finds the RPN folder of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flags of `sdrpn serve` that are ours: one for each field of Settings."""
+"""The flags of `sdrpn serve` for the settings of server.settings: one for each field."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ KEY_VARIABLE = f"{PREFIX}API_KEY"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every setting; one that is not given leaves its variable as it is."""
-    group = parser.add_argument_group(f"sdrpn's own (also environment variables, {PREFIX}...)")
+    """Adds a flag for every setting; without the flag, the variable keeps its value."""
+    group = parser.add_argument_group(f"settings (also environment variables, {PREFIX}...)")
     rpn_plugin.model_flags.add_flags(group, Settings)
 
 
 def variables(options: argparse.Namespace) -> dict[str, str]:
-    """The environment variables that the flags given in `options` stand for."""
+    """The environment variables for the flags in `options`."""
     return {
         PREFIX + name.upper(): ",".join(value) if isinstance(value, list) else str(value)
         for name, value in rpn_plugin.model_flags.given(options, Settings).items()

@@ -1,7 +1,6 @@
-"""What stands between the internet and the handlers, from the outside in: keys, paths, admission,
-endings, bodies.
+"""Guards around vLLM's app, from the outside in: keys, paths, admission, deadlines, bodies.
 
-Plain ASGI middlewares, one idea a file. They go around everything vLLM put into its app.
+Plain ASGI middlewares, one idea a file, around everything vLLM put into its app.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from fastapi import FastAPI
 
 from server.guard.admission import Admission, AdmissionGuard
 from server.guard.bodies import BodyGuard
-from server.guard.deadlines import Endings, EndingsGuard
+from server.guard.deadlines import DeadlineGuard, RunningRequests
 from server.guard.keys import KeyGuard
 from server.guard.paths import PathGuard
 
@@ -24,15 +23,16 @@ def install(
     keyless: frozenset[str],
     closed: frozenset[str],
     admission: Admission,
-    endings: Endings,
+    running: RunningRequests,
 ) -> None:
-    """Puts all guards around `app`, which must not have served anything yet.
+    """Adds all guards to `app`, before it serves its first request.
 
-    Without `keys` none is asked for; `keyless` paths never need one; `closed` ones are not served.
+    Every path needs one of `keys`, if there are any, except the paths in `keyless`. Paths in
+    `closed` answer 404.
     """
     # Starlette puts each added middleware around those before it: the outermost comes last.
     app.add_middleware(BodyGuard)
-    app.add_middleware(EndingsGuard, endings=endings)
+    app.add_middleware(DeadlineGuard, running=running)
     app.add_middleware(AdmissionGuard, admission=admission)
     app.add_middleware(PathGuard, closed=closed)
     keys = list(keys)

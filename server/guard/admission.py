@@ -1,8 +1,8 @@
-"""How many requests are worked on at once, and none of them new once the server is ending.
+"""Bounds the requests in flight, and refuses new ones while the server shuts down.
 
-Everything admitted is in flight until its last byte is sent: waiting for a picture thread, in
-either pass, or streaming. vLLM's own count of waiting requests misses what has not reached its
-scheduler, so this is the number to scale by.
+A request is in flight from its admission until its last byte is sent: waiting for a picture thread,
+in either pass, or streaming. Autoscaling uses this number, because vLLM's count of waiting requests
+lacks those that have not reached its scheduler.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from server.observe import metrics
 
 
 class Admission:
-    """The requests in flight of one server process; `closed` says why no more are taken."""
+    """The requests in flight of one server process; `closed` is the reason to refuse all others."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -27,15 +27,15 @@ class Admission:
         self.closed: str | None = None
 
     def enter(self) -> None:
-        """Takes one more request. Raises TooManyRequests or ServiceUnavailable."""
+        """Admits one request. Raises TooManyRequests or ServiceUnavailable."""
         if self.closed:
             raise ServiceUnavailable(self.closed)
         self.grow(1)
 
     def grow(self, more: int) -> None:
-        """A request that has entered counts for `more` besides: as many chats as it brings.
+        """Counts an admitted request as `more` requests in addition, one for each of its chats.
 
-        Raises TooManyRequests where that cannot be.
+        Raises TooManyRequests, and counts nothing, if that is past the limit.
         """
         if self.inflight + more > self.limit:
             raise TooManyRequests(f"{self.inflight} of {self.limit} requests are in flight already")
@@ -44,7 +44,7 @@ class Admission:
         metrics.REQUESTS_INFLIGHT.inc(more)
 
     def leave(self, count: int = 1) -> None:
-        """What entered as `count` requests is answered or abandoned."""
+        """A request that was counted `count` times has ended."""
         self.inflight -= count
         metrics.REQUESTS_INFLIGHT.dec(count)
         if not self.inflight:
@@ -61,7 +61,7 @@ class Admission:
 
 
 class AdmissionGuard:
-    """ASGI middleware: 429 past the limit and 503 once closed, for requests that cost something."""
+    """ASGI middleware: 429 past the limit and 503 once closed, for inference requests."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What the guards share: which requests cost something, and an answer that needs no handler."""
+"""Shared by the guards: which requests are inference, and how a guard refuses one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ INFERENCE = frozenset(
         "/tokenize",
     }
 )
-"""Paths whose POST costs the engine or the picture threads something."""
+"""Paths whose POST takes time of the engine or of the picture threads."""
 
 _DISCARD_SECONDS = 5.0
 
 
 def is_inference(scope: Scope) -> bool:
-    """Whether this is a request that is admitted, counted and timed."""
+    """Whether this is a request that is admitted, counted and given a deadline."""
     return bool(
         scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in INFERENCE
     )
@@ -41,8 +41,8 @@ async def refuse(
 ) -> None:
     """Answers with `error` in OpenAI's format, and counts it.
 
-    What is `unread` of the body is read first and thrown away: a client that is still sending when
-    the connection closes sees a broken pipe, and never the answer.
+    With `unread`, the rest of the body is read first and dropped: a client that is still sending
+    when the connection closes gets a broken pipe instead of the answer.
     """
     if unread:
         with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""How many bytes of requests the server reads: of each, and of all in flight together."""
+"""Bounds the bytes of request bodies: of each, and of all in flight together."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from server.api.errors import BodyTooLarge, RequestError, RequestTimeout, TooMan
 from server.guard.asgi import refuse
 
 MAX_BODY_BYTES = 64 * 2**20
-"""Some pictures of the largest size, or many of a usual one."""
+"""A few pictures of the largest size, or many of a usual one."""
 MAX_BODIES_BYTES = 2**30
-"""All bodies in flight: what a crowd of the largest requests may hold before it is told to wait."""
+"""Bytes of all bodies in flight; beyond it, requests are answered 429."""
 MAX_UPLOAD_SECONDS = 60.0
-"""A body that takes longer holds a place that others wait for."""
+"""Seconds a body may take to arrive, as it occupies one of the places in flight."""
 
 
-class _HungUp(Exception):
-    """The client went away while it was sending."""
+class _Disconnected(Exception):
+    """The client closed the connection while it was sending."""
 
 
 @dataclass
 class _Held:
-    """How much of one body was read and is counted as in flight; `whole` once there is no more."""
+    """Bytes of one body that are read and counted; `whole` once all of it is read."""
 
     bytes: int = 0
     whole: bool = False
@@ -33,7 +33,7 @@ class _Held:
 class BodyGuard:
     """ASGI middleware: 413 for too many bytes, 429 while all bodies together have too many.
 
-    The body is read here, whole, as the handlers would do, and given on in one piece.
+    The whole body is read here and passed on in one message.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class BodyGuard:
             self._release(held)  # before the answer: it may wait for the client
             await refuse(error, scope, receive, send, unread=not held.whole)
             return
-        except _HungUp:
+        except _Disconnected:
             self._release(held)
             return
         try:
@@ -65,14 +65,14 @@ class BodyGuard:
             self._release(held)
 
     async def _read(self, receive: Receive, held: _Held) -> bytes:
-        """The whole body; `held` counts its bytes, also where reading ends in an exception."""
+        """The whole body; `held` counts its bytes, also if reading raises."""
         body = bytearray()
         try:
             async with asyncio.timeout(MAX_UPLOAD_SECONDS):
                 while not held.whole:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _HungUp
+                        raise _Disconnected
                     chunk = message.get("body", b"")
                     held.whole = not message.get("more_body", False)
                     self._hold(held, len(chunk))
@@ -88,7 +88,9 @@ class BodyGuard:
         if held.bytes + more > self._each:
             raise BodyTooLarge(f"a request has more than {self._each} bytes")
         if self._together_held + more > self._together:
-            raise TooManyRequests("the server is holding as many bytes of requests as it can")
+            raise TooManyRequests(
+                "the requests in flight have as many bytes as the server can hold"
+            )
         held.bytes += more
         self._together_held += more
 
@@ -97,7 +99,7 @@ class BodyGuard:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that brings `body` in one message, and then what the real one brings."""
+    """A `receive` that returns `body` in one message, and then what the real one returns."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,8 +1,8 @@
-"""How a request ends before its time: its deadline, the server's own end, or the engine's death.
+"""Ends running requests early: at their deadline, at shutdown, or when the engine has died.
 
-A handler learns of it as it learns of a client that hung up, by `http.disconnect` from `receive`:
-vLLM's `with_cancellation` and Starlette's StreamingResponse then cancel whichever pass is running,
-and the engine frees its cache. What they still send goes nowhere; the client gets the error.
+The handler gets `http.disconnect` from `receive`, as if the client had closed the connection:
+vLLM's `with_cancellation` and Starlette's StreamingResponse then cancel the pass that is running,
+and the engine frees its cache. What the handler still sends is dropped; the client gets the error.
 """
 
 from __future__ import annotations
@@ -19,61 +19,60 @@ from server.guard.asgi import is_inference, refuse
 from server.guard.stream_errors import last_event
 
 DEADLINE_HEADER = "x-request-timeout"
-"""A caller's own deadline, in seconds; it can only shorten the server's."""
+"""The caller's deadline in seconds. It can only shorten the server's."""
 
 
-class Endings:
-    """The exchanges in flight of one server process.
+class RunningRequests:
+    """The running requests of one server process; each ends after `seconds` at the latest.
 
-    `seconds` is the server's deadline. While `engine_is_dead()`, a 500 of vLLM's is answered as the
-    503 it is.
+    While `engine_is_dead()`, a 500 from vLLM is answered as 503.
     """
 
     def __init__(self, seconds: float, engine_is_dead: Callable[[], bool]) -> None:
         self._seconds = seconds
         self._engine_is_dead = engine_is_dead
-        self._running: set[_Exchange] = set()
+        self._exchanges: set[_Exchange] = set()
 
     def end_all(self, error: RequestError) -> None:
-        """Ends every request in flight with `error`."""
-        for exchange in list(self._running):
+        """Ends every running request with `error`."""
+        for exchange in list(self._exchanges):
             exchange.end(error)
 
-    async def watch(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets `app` answer one request, for as long as nothing ends it."""
+    async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets `app` answer one request until it is done, or ended early."""
         exchange = _Exchange(receive, send, self._engine_is_dead)
-        seconds = min(self._seconds, _asked_for(scope))
-        passed = DeadlineExceeded(f"the request took longer than {seconds:g} s")
-        timer = asyncio.get_running_loop().call_later(seconds, exchange.end, passed)
-        self._running.add(exchange)
+        seconds = min(self._seconds, _callers_deadline(scope))
+        too_late = DeadlineExceeded(f"the request took longer than {seconds:g} s")
+        timer = asyncio.get_running_loop().call_later(seconds, exchange.end, too_late)
+        self._exchanges.add(exchange)
         try:
             await app(scope, exchange.receive, exchange.send)
-        except Exception:  # whatever a handler makes of being ended: the client is told why below
+        except Exception:  # a handler that was ended may fail in any way; the client gets `error`
             if exchange.error is None:
                 raise
         finally:
             timer.cancel()
-            self._running.discard(exchange)
+            self._exchanges.discard(exchange)
         await exchange.finish(scope)
 
 
-class EndingsGuard:
-    """ASGI middleware: requests that cost something are under `endings`' watch."""
+class DeadlineGuard:
+    """ASGI middleware: inference requests run as `running` says."""
 
-    def __init__(self, app: ASGIApp, endings: Endings) -> None:
+    def __init__(self, app: ASGIApp, running: RunningRequests) -> None:
         self._app = app
-        self._endings = endings
+        self._running = running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI exchange."""
         if is_inference(scope):
-            await self._endings.watch(self._app, scope, receive, send)
+            await self._running.run(self._app, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-def _asked_for(scope: Scope) -> float:
-    """The caller's deadline in seconds; infinite without one, or where it makes no sense."""
+def _callers_deadline(scope: Scope) -> float:
+    """The caller's deadline in seconds; infinite if none is given or it is no positive number."""
     try:
         seconds = float(Headers(scope=scope).get(DEADLINE_HEADER, ""))
     except ValueError:
@@ -82,7 +81,7 @@ def _asked_for(scope: Scope) -> float:
 
 
 class _Exchange:
-    """One request and its answer; `error` is what ended it early, if anything did."""
+    """One request and its answer; `error` is what ended it early, or None."""
 
     def __init__(self, receive: Receive, send: Send, engine_is_dead: Callable[[], bool]) -> None:
         self.error: RequestError | None = None
@@ -101,7 +100,7 @@ class _Exchange:
             self._ended.set()
 
     async def receive(self) -> Message:
-        """The client's next message, or its hang-up once the exchange was ended."""
+        """The client's next message; `http.disconnect` once the exchange was ended."""
         message = asyncio.ensure_future(self._receive())
         ended = asyncio.ensure_future(self._ended.wait())
         try:
@@ -115,7 +114,7 @@ class _Exchange:
             ended.cancel()
 
     async def send(self, message: Message) -> None:
-        """Sends what the handler says, until the exchange was ended."""
+        """Sends the handler's message, unless the exchange was ended."""
         if message["type"] == "http.response.start":
             if message["status"] == 500 and self._engine_is_dead():
                 self.end(ServiceUnavailable("the engine has died; the server is stopping"))
@@ -126,7 +125,7 @@ class _Exchange:
             await self._send(message)
 
     async def finish(self, scope: Scope) -> None:
-        """Tells the client of the error, in the way that is still open."""
+        """Sends `error` to the client: as the answer, or as the last event of a stream."""
         if self.error is None:
             return
         if self._answer is None:

@@ -1,7 +1,7 @@
-"""API keys: every path but a named few needs one, compared in constant time.
+"""API keys: every path needs one, except an exact list; keys are compared in constant time.
 
-The rule is an exact list of paths that need none, and the check comes before any routing: there is
-no prefix to slip past, whatever a proxy or a mount does to the path.
+The check comes before routing. An exact list has no prefixes, so no spelling of another path passes
+for one of its paths, whatever a proxy or a mount does to the path.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from server.api.errors import Unauthorized
 from server.guard.asgi import refuse
 
 KEYLESS = frozenset({"/health/live", "/health/ready"})
-"""What Kubernetes' probes ask, which carry no key."""
+"""Paths of Kubernetes' probes, which send no key."""
 
 
 class KeyGuard:
-    """ASGI middleware: 401 without one of `keys`. `keyless` paths pass, beside KEYLESS."""
+    """ASGI middleware: 401 without one of `keys`, except for paths in `keyless` and KEYLESS."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[str], keyless: frozenset[str]) -> None:
         self._app = app
-        # Digests are of one length, so that comparing them takes the same time for every guess.
+        # Digests have one length, so comparing takes the same time for every guess.
         self._digests = [_digest(key) for key in keys]
         self._keyless = KEYLESS | keyless
 
@@ -47,7 +47,7 @@ class KeyGuard:
 
     def _is_key(self, offered: str) -> bool:
         digest = _digest(offered)
-        matches = [secrets.compare_digest(digest, known) for known in self._digests]
+        matches = [secrets.compare_digest(digest, valid) for valid in self._digests]
         return any(matches)
 
 
@@ -56,15 +56,15 @@ def _digest(key: str) -> bytes:
 
 
 def _offered(headers: Headers) -> str:
-    """The key as OpenAI's clients send it, or as Anthropic's do."""
+    """The key, as OpenAI's clients send it or as Anthropic's do."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def _is_preflight(scope: Scope, headers: Headers) -> bool:
-    """A browser's question before a request from another site: it cannot carry a key.
+    """A browser's CORS preflight, which cannot carry a key.
 
-    Starlette's CORSMiddleware answers these by itself; no route ever sees them.
+    Starlette's CORSMiddleware answers it; no route gets it.
     """
     return (
         scope["type"] == "http"

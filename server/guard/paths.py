@@ -1,8 +1,8 @@
-"""Which paths can be reached from outside: these, and nothing else vLLM may register.
+"""The paths that are served: an exact list, and none of vLLM's other routes.
 
-vLLM's server has routes that change the engine (scaling, aborting other people's requests, loading
-adapters, sleeping, and in development mode executing calls in the workers) and routes that take
-what our picture checks would never see. A list of what is open stays right when vLLM adds one.
+vLLM has routes that change the engine (scaling, aborting the requests of others, loading adapters,
+sleeping, in development mode executing calls in the workers) and routes that bypass our checks of
+pictures. A list of open paths stays correct when vLLM adds a route.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OPEN_PATTERN = re.compile(
 
 
 def is_open(path: str) -> bool:
-    """Whether `path` may be asked for from outside."""
+    """Whether `path` is served."""
     return path in _OPEN or _OPEN_PATTERN.fullmatch(path) is not None
 
 

@@ -1,4 +1,4 @@
-"""The event that ends a stream with an error, as each route's clients expect it."""
+"""The event that ends a stream with an error, in the form of each route."""
 
 from __future__ import annotations
 

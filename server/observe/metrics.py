@@ -1,9 +1,9 @@
-"""What Prometheus learns about the two passes, on /metrics beside vLLM's own figures.
+"""Prometheus metrics of the two passes, on /metrics beside vLLM's own.
 
-The metrics live in prometheus_client's default registry, which vLLM exposes; with several API
-processes vLLM sets PROMETHEUS_MULTIPROC_DIR before any of them starts, and the sums are theirs.
-Every label has few values, all known here, and is there with 0 from the start: a rate over a
-series that appears with its first event would miss that event.
+The metrics are in prometheus_client's default registry, which vLLM exposes. With several API
+processes vLLM sets PROMETHEUS_MULTIPROC_DIR before they start, and /metrics has their sums. Every
+label has few values, all listed here. Each series starts at 0, because a rate over a series that
+appears with its first event misses that event.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COST_RATIOS = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 20)
 
 
 class Pass(StrEnum):
-    """The `pass` label of what is counted for either."""
+    """The `pass` label."""
 
     FIRST = "1"
     SECOND = "2"
@@ -39,12 +39,12 @@ for _cause in Rejection:
 
 REQUESTS_INFLIGHT = Gauge(
     "sdrpn_requests_inflight",
-    "Requests being worked on, in either pass or between them.",
+    "Requests in flight, in either pass or between them.",
     multiprocess_mode="livesum",
 )
 REQUESTS_QUEUED = Gauge(
     "sdrpn_requests_queued",
-    "Requests waiting to be worked on: before pictures, before vLLM's scheduler.",
+    "Requests that wait: for a picture thread, or for vLLM's scheduler.",
     multiprocess_mode="livesum",
 )
 
@@ -62,7 +62,7 @@ PICTURES_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 PASS1_SECONDS = Histogram(
-    "sdrpn_pass1_seconds", "Pass 1: from asking vLLM to the RoI map.", buckets=_SECONDS
+    "sdrpn_pass1_seconds", "Pass 1: from the call of vLLM to the RoI map.", buckets=_SECONDS
 )
 RPN_SECONDS = Histogram(
     "sdrpn_rpn_seconds", "The RPN batch that a request's map was computed in.", buckets=_SECONDS
@@ -74,7 +74,7 @@ CROP_SECONDS = Histogram(
 )
 PASS2_SECONDS = Histogram(
     "sdrpn_pass2_seconds",
-    "Pass 2: from asking vLLM to its first chunk (streaming) or its answer.",
+    "Pass 2: from the call of vLLM to its first chunk (streaming) or its answer.",
     buckets=_SECONDS,
 )
 
@@ -136,20 +136,20 @@ def count_picture(format: str | None, size: tuple[int, int]) -> None:
 
 
 def observe_prompt(which: Pass, prompt_tokens: int, cached_tokens: int) -> None:
-    """Notes what one pass read, and how much of it was cached."""
+    """Records the prompt tokens of one pass, and how many of them were cached."""
     _PROMPT_TOKENS.labels(which.value).observe(prompt_tokens)
     _CACHED_TOKENS.labels(which.value).observe(cached_tokens)
 
 
 def observe_zoom_cost(first_computed: int, second_computed: int) -> None:
-    """Notes what a second look cost, in prompt tokens that were not cached.
+    """Records the cost of pass 2 in uncached prompt tokens.
 
-    Pass 1's prompt is the chat with its base view, so what it computed is what an answer from the
-    base view alone would have computed. vLLM always computes at least the last token.
+    Pass 1's prompt is the chat with its base view: its uncached tokens are what an answer from the
+    base view alone costs. vLLM always computes at least the last token.
     """
     _ZOOM_EXTRA_COST.observe((first_computed + second_computed) / max(1, first_computed))
 
 
 def set_build_info(version: str, vllm_version: str, family: str) -> None:
-    """Says what is running: sdrpn's version, vLLM's, and the model family."""
+    """Sets the labels of `sdrpn_build_info`: versions of sdrpn and vLLM, and the model family."""
     _BUILD_INFO.labels(version, vllm_version, family).set(1)

@@ -1,4 +1,4 @@
-"""A request's id, its log line and its trace (its metrics: `server.observe.metrics`)."""
+"""Adds the middlewares for request ids, log lines and traces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from server.observe.tracing import TraceRequests
 
 
 def install(app: FastAPI) -> None:
-    """Puts all of it around `app`, refusals of other middlewares included if these came before."""
+    """Adds them to `app`, around the middlewares it has, so that refusals are logged too."""
     app.add_middleware(TraceRequests)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestIds)

@@ -1,7 +1,7 @@
-"""The `roi` report as a response header, for routes whose bodies have no place for it.
+"""The `roi` report as a response header, for routes whose bodies have no field for it.
 
-Anthropic's messages and the Responses API have schemas of their own; so `X-Sdrpn-Roi` carries the
-report there, and on every other route that looks twice, as JSON without the heat map.
+Anthropic's messages and the Responses API have fixed schemas. `X-Sdrpn-Roi` carries the report on
+every route that zooms, as JSON without the heat map.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from server.api.roi import RoiReport
 
 HEADER = "x-sdrpn-roi"
 STATE = "sdrpn_roi"
-"""The attribute of `request.state` that a handler leaves its report in."""
+"""The attribute of `request.state` that holds the handler's report."""
 
 
 class ReportHeader:
-    """ASGI middleware: adds HEADER to the answers of handlers that left a report."""
+    """ASGI middleware: adds HEADER to answers whose handler made a report."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,11 +1,11 @@
-"""One id for a request: in the headers both ways, in both passes, in log lines and in the trace.
+"""The id of a request: in the headers of request and answer, in log lines and in the trace.
 
-A caller's own `X-Request-Id` is kept if it is short and plain, else it is replaced. Written into
-the request's headers, it is what vLLM names both passes' engine requests after
-(`OpenAIServing._base_request_id`), and so what stands in vLLM's own logs.
+A caller's `X-Request-Id` is kept if it is short and plain, else it is replaced. The id is written
+into the request's headers, because vLLM names engine requests after that header
+(`OpenAIServing._base_request_id`) and logs those names.
 
-Not asgi-correlation-id's middleware, which adds its header to the answer where this one sets it:
-with vLLM's `--enable-request-id-headers` an answer would have two.
+asgi-correlation-id's middleware is not used: it adds its header to the answer, and with vLLM's
+`--enable-request-id-headers` an answer would have two.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _current: ContextVar[str | None] = ContextVar("sdrpn_request_id", default=None)
 
 
 def current_request_id() -> str | None:
-    """The id of the request this code runs for; None outside of any."""
+    """The id of the request that is being handled; None outside of one."""
     return _current.get()
 
 
 class RequestIds:
-    """ASGI middleware: gives every request its id, and tells it to the caller."""
+    """ASGI middleware: gives every request an id, and returns it in the answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,6 +59,6 @@ class RequestIds:
 
 
 def add_request_id(record: logging.LogRecord) -> bool:
-    """A logging filter: the id as a field, which vLLM's JSON formatter writes with the rest."""
+    """A logging filter: adds the id as a field, which vLLM's JSON formatter writes."""
     record.request_id = current_request_id()
     return True

@@ -1,8 +1,7 @@
-"""One log line for each request that cost something: what became of it, and nothing it said.
+"""One log line for each inference request: path, status, duration and figures of its report.
 
-With vLLM's `--logging-config.formatter json` the line's fields are JSON of their own. Neither
-prompts nor pictures, keys or answers are in it; whoever wants prompts asks vLLM for them
-(`--enable-log-requests`).
+With vLLM's `--logging-config.formatter json` these are JSON fields. The line has no prompts,
+pictures, keys or answers; vLLM's `--enable-log-requests` logs prompts.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ logger = logging.getLogger("vllm.sdrpn")
 
 
 class RequestLog:
-    """ASGI middleware: logs requests as they end, however they end."""
+    """ASGI middleware: logs each request when it ends, in whatever way."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,7 +61,7 @@ def _log(scope: Scope, status: int | None, seconds: float) -> None:
 
 
 def _fields(report: RoiReport) -> dict[str, Any]:
-    """Figures about the second look: no content."""
+    """Figures of a report, without content."""
     fields: dict[str, Any] = {"regions": len(report.regions)}
     if report.skipped:
         fields["skipped"] = report.skipped.partition(":")[0]

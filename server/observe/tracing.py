@@ -1,8 +1,8 @@
 """One tree of OpenTelemetry spans for each request: our steps, and vLLM's spans of both passes.
 
-Spans go where vLLM sends its own: `--otlp-traces-endpoint` sets the process's tracer provider, and
-without it all of this does nothing. The request's span takes the place of the caller's in the
-`traceparent` header, from which vLLM takes the parent of its `llm_request` spans.
+Spans go where vLLM sends its own: `--otlp-traces-endpoint` sets the process's tracer provider;
+without it spans are not recorded. The request's span replaces the caller's in the `traceparent`
+header, from which vLLM takes the parent of its `llm_request` spans.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _W3C = TraceContextTextMapPropagator()
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """A span around the block, inside the span that is current."""
+    """A span around the block, as a child of the current span."""
     with trace.get_tracer(_NAME).start_as_current_span(name):
         yield
 
 
 def start_span(name: str) -> Span:
-    """A span inside the current one, for whoever ends it later."""
+    """A child of the current span; the caller ends it."""
     return trace.get_tracer(_NAME).start_span(name)
 
 
 def note(**attributes: str | int | float) -> None:
-    """Attributes of the current span, under `sdrpn.`."""
+    """Sets attributes of the current span, with the prefix `sdrpn.`."""
     for name, value in attributes.items():
         trace.get_current_span().set_attribute(f"sdrpn.{name}", value)
 
 
 class TraceRequests:
-    """ASGI middleware: a span, inside the caller's, for each request that costs something."""
+    """ASGI middleware: a span, child of the caller's, for each inference request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

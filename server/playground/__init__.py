@@ -1,8 +1,8 @@
-"""The playground: a page on GET / to ask the running model about a picture and see it look.
+"""The playground: a page on GET / that asks the model about a picture and shows where it zooms.
 
-Plain files under `static/`, sent as they are: there is nothing to build and nothing is fetched from
-elsewhere, which the page's Content-Security-Policy holds the browser to. The page calls the public
-API alone (`static/api.js`), so it needs nothing else from the server.
+Plain files under `static/`, sent as they are, without a build step. The page's
+Content-Security-Policy lets the browser fetch nothing from other servers. The page uses the public
+API only (`static/api.js`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PUBLIC_PATHS = frozenset(
 )
 """Paths that are served without an API key: the page must load before it can ask for one.
 
-Exact paths, not prefixes, so that no spelling of another path can pass for one of them.
+Exact paths, not prefixes, so that no spelling of another path passes for one of them.
 """
 
 _HEADERS = {
@@ -40,7 +40,7 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # kept, but asked after: modules of two versions never mix
+    "Cache-Control": "no-cache",  # revalidated, so that modules of two versions never mix
 }
 
 

@@ -1,4 +1,4 @@
-// One of the two answers, from an empty card to what was seen, said and spent.
+// One of the two answers: its pixels, its text, its remark and its bar of times.
 
 const LONG_ANSWER = 60; // characters; shorter ones are shown large
 
@@ -11,7 +11,7 @@ export class Card {
   #caption;
   #intro;
   #text = "";
-  #seen = false;
+  #hasPixels = false;
 
   constructor(id) {
     this.#root = document.getElementById(id);
@@ -31,11 +31,11 @@ export class Card {
     this.bar.replaceChildren();
   }
 
-  /** A request is on its way; an empty pane keeps the place of what will be seen. */
+  /** A request is on its way; an empty pane keeps the place of the pixels. */
   wait() {
     this.clear();
     this.#set("waiting", "", "");
-    this.#seen = false;
+    this.#hasPixels = false;
     this.#canvas.width = 0;
     this.#caption.textContent = "…";
     this.#pane.hidden = false;
@@ -46,9 +46,9 @@ export class Card {
     this.#set("streaming", this.#text + text, this.#remark.textContent);
   }
 
-  /** Shows what was seen: `draw(canvas)` draws it, `shape` is its width by its height. */
+  /** Shows a region's pixels: `draw(canvas)` draws it, `shape` is its width by its height. */
   see(caption, shape, draw) {
-    this.#seen = true;
+    this.#hasPixels = true;
     draw(this.#canvas);
     this.#canvas.style.setProperty("--shape", shape);
     this.#canvas.ariaLabel = this.#caption.textContent = caption;
@@ -58,7 +58,7 @@ export class Card {
     this.#remark.textContent = words;
   }
 
-  /** The answer is whole. `truth`: what it should be, where that is known. */
+  /** The answer is complete. `truth`: the right answer, or undefined. */
   finish(truth) {
     const said = this.#text.trim();
     const verdict = said === truth ? "Right." : `Wrong: it is ${truth}.`;
@@ -74,9 +74,9 @@ export class Card {
     this.#set("failed", this.#text, this.#text ? "The answer broke off." : "No answer.");
   }
 
-  /** Both answers have ended: nothing more will be seen. */
+  /** Both answers have ended. */
   settle() {
-    this.#pane.hidden = !this.#seen;
+    this.#pane.hidden = !this.#hasPixels;
   }
 
   #set(state, text, remark) {

@@ -2,15 +2,15 @@
 
 export const STEPS = [
   { name: "picture", key: "pictures" },
-  { name: "first look", key: "pass1" },
-  { name: "in it: RPN", key: "rpn", part: true },
+  { name: "pass 1", key: "pass1" },
+  { name: "of it: RPN", key: "rpn", part: true },
   { name: "crop", key: "crop" },
   { name: "answer", key: "answer" },
 ];
 
 /**
  * The cost of one answer: {steps: {key: {tokens, cached, ms}}, total: {...}}. `roi` is the response's
- * object, `usage` the answer's own, `ms` how long it took from request to last word, as seen here.
+ * object, `usage` the answer's own, `ms` how long it took from request to last token, measured here.
  */
 export function costOf(roi, usage, ms) {
   const steps = {};

@@ -1,4 +1,4 @@
-// What the model saw of a region: pixels of the original, and about what its base view keeps of them.
+// The pixels of a region: those of the original, and nearly those of the base view.
 
 const TOKEN_PIXELS = 28; // a side of one visual token in the Qwen-VL line: 28 or 32
 const MOST_PIXELS = 1600; // on a side: more than any screen shows of a crop
@@ -11,7 +11,7 @@ export function drawSharp(canvas, image, box) {
 }
 
 /** The region as a base view of `grid` ([rows, cols] visual tokens) has it, nearly. */
-export function drawAsFirstSeen(canvas, image, box, grid) {
+export function drawBaseView(canvas, image, box, grid) {
   const [x0, y0, x1, y1] = box;
   const across = (grid[1] * TOKEN_PIXELS) / image.naturalWidth;
   const down = (grid[0] * TOKEN_PIXELS) / image.naturalHeight;

@@ -29,7 +29,7 @@ function ask(refused) {
   const field = document.getElementById("key-value");
   document.getElementById("key-why").textContent = refused
     ? "The key you gave was refused. Is it complete?"
-    : "Whoever runs it can tell you one.";
+    : "Its operator can give you one.";
   field.value = "";
   dialog.returnValue = "";
   dialog.showModal();

@@ -14,7 +14,7 @@ const $ = (id) => document.getElementById(id);
 
 const HOW_TO_DRAW = "Drag on the picture to draw a box of your own, and ask with it.";
 const DRAW_NOW = "Now draw on the picture with your finger.";
-const WITH_BOX = "Your box will be looked at instead of the model's choice.";
+const WITH_BOX = "Your box is cropped instead of the model's region.";
 
 const stage = new Stage();
 const own = new OwnBox(boxChanged, ask);
@@ -57,18 +57,18 @@ function showOwnPicture(file) {
 }
 
 async function ask() {
-  await shown; // who chooses a picture and asks at once means that picture
-  const asked = example();
-  if (!asked.picture) return tell("Choose a picture first.");
-  if (!asked.question) {
+  await shown; // a question right after the choice of a picture is about that picture
+  const request = example();
+  if (!request.picture) return tell("Choose a picture first.");
+  if (!request.question) {
     tell("Type a question first.");
     return $("question").focus();
   }
-  history.replaceState(null, "", writeLink(asked) ?? location.pathname + location.search);
+  history.replaceState(null, "", writeLink(request) ?? location.pathname + location.search);
   try {
     const name = await model();
-    if (asked.picture !== picture) return; // another one came while the key was asked for
-    await run.start({ ...asked, model: name, truth: truthOf(asked) });
+    if (request.picture !== picture) return; // another one came while the key was asked for
+    await run.start({ ...request, model: name, truth: truthOf(request) });
   } catch (error) {
     fail(error);
   }

@@ -1,9 +1,9 @@
-// One question, asked twice at the same time: without zoom and with it.
+// One question, sent twice at the same time: without zoom and with it.
 
 import { Failure, answer, chat } from "./api.js";
 import { Card } from "./card.js";
 import { costOf, showBar, showCosts } from "./costs.js";
-import { drawAsFirstSeen, drawSharp } from "./crops.js";
+import { drawBaseView, drawSharp } from "./crops.js";
 
 export class Run {
   #plain = new Card("plain");
@@ -12,7 +12,7 @@ export class Run {
   #facts = document.getElementById("facts");
   #costs = {};
   #current = null; // the AbortController of the run on the screen
-  #asked = null;
+  #request = null;
   #stage;
   #busy;
   #tell;
@@ -28,7 +28,7 @@ export class Run {
   /** Ends what runs and empties the screen of its results. */
   clear() {
     this.#current?.abort();
-    this.#current = this.#asked = null;
+    this.#current = this.#request = null;
     this.#costs = {};
     this.#plain.clear();
     this.#zoomed.clear();
@@ -44,56 +44,56 @@ export class Run {
     this.#current?.abort();
   }
 
-  /** Asks; `truth` is the right answer, where it is known. The same request while it is still running is left to run. */
+  /** Asks; `truth` is the right answer, or undefined. A request that is running already goes on. */
   async start({ model, picture, question, box, truth }) {
-    const asked = JSON.stringify([picture.image.src, question, box]);
-    if (asked === this.#asked) return;
+    const request = JSON.stringify([picture.image.src, question, box]);
+    if (request === this.#request) return;
     this.clear();
-    const mine = new AbortController();
-    this.#current = mine;
-    this.#asked = asked;
+    const controller = new AbortController();
+    this.#current = controller;
+    this.#request = request;
     this.#table.hidden = false;
     this.#busy(true);
     this.#tell("");
-    const request = (roi) => chat(model, picture.url, question, roi);
+    const body = (roi) => chat(model, picture.url, question, roi);
     try {
       await Promise.all([
-        this.#answer(this.#plain, "plain", request(false), truth, mine),
-        this.#answer(this.#zoomed, "zoomed", request(wanted(box)), truth, mine, (roi) =>
+        this.#answer(this.#plain, "plain", body(false), truth, controller),
+        this.#answer(this.#zoomed, "zoomed", body(roiFor(box)), truth, controller, (roi) =>
           this.#show(roi, picture, box),
         ),
       ]);
     } finally {
-      if (mine === this.#current) this.#end();
+      if (controller === this.#current) this.#end();
     }
   }
 
   #end() {
-    this.#asked = null;
+    this.#request = null;
     this.#plain.settle();
     this.#zoomed.settle();
     this.#busy(false);
   }
 
   /** Streams one answer into its card; a run that another has replaced writes nothing more. */
-  async #answer(card, name, body, truth, mine, looked = () => {}) {
+  async #answer(card, name, body, truth, controller, onReport = () => {}) {
     const started = performance.now();
     let roi = null;
     let usage = null;
     card.wait();
     try {
-      for await (const part of answer(body, mine.signal)) {
-        if (mine !== this.#current) return;
-        if (part.roi) looked((roi = part.roi));
+      for await (const part of answer(body, controller.signal)) {
+        if (controller !== this.#current) return;
+        if (part.roi) onReport((roi = part.roi));
         if (part.text) card.write(part.text);
         usage = part.usage ?? usage;
       }
-      if (mine !== this.#current) return;
+      if (controller !== this.#current) return;
       card.finish(truth);
       if (!roi) throw new Failure("This server answers without `roi`: it is not sdrpn.");
       this.#spent(name, costOf(roi, usage, performance.now() - started));
     } catch (error) {
-      if (mine !== this.#current) return;
+      if (controller !== this.#current) return;
       if (error.name === "AbortError") return card.stop();
       card.fail();
       if (!(error instanceof Failure)) throw error;
@@ -101,13 +101,13 @@ export class Run {
     }
   }
 
-  /** Shows where the model looked, and what it saw there at first and then. */
+  /** Shows the regions, and each pane: the base view's pixels and the crop's. */
   #show(roi, picture, ownBox) {
     const [width, height] = picture.size;
     if (roi.image_size[0] !== width || roi.image_size[1] !== height) {
       this.#tell(
         `The server turned this picture to ${roi.image_size.join(" × ")} pixels and the browser ` +
-          `to ${width} × ${height}: boxes and crops below are not where the model looked.`,
+          `to ${width} × ${height}: boxes and crops below are not those of the model.`,
       );
     }
     this.#stage.drawHeat(roi.heatmap ?? null);
@@ -116,10 +116,10 @@ export class Run {
     if (!roi.regions.length) return this.#zoomed.remark(whyNot(roi.skipped));
     const [{ box }] = roi.regions;
     const shape = (box[2] - box[0]) / (box[3] - box[1]);
-    this.#plain.see("as in the first look", shape, (canvas) =>
-      drawAsFirstSeen(canvas, picture.image, box, roi.grid),
+    this.#plain.see("base view", shape, (canvas) =>
+      drawBaseView(canvas, picture.image, box, roi.grid),
     );
-    this.#zoomed.see("seen again, sharp", shape, (canvas) =>
+    this.#zoomed.see("crop", shape, (canvas) =>
       drawSharp(canvas, picture.image, box),
     );
   }
@@ -134,8 +134,8 @@ export class Run {
   }
 }
 
-/** The `roi` of the zoomed request: with a box of the user's own there is no first pass, no map. */
-function wanted(box) {
+/** The `roi` of the zoomed request: with the user's own box there is no pass 1 and no map. */
+function roiFor(box) {
   return box ? { boxes: [box] } : { heatmap: true };
 }
 
@@ -149,6 +149,6 @@ function facts(roi) {
 }
 
 function whyNot(skipped) {
-  if (skipped === "no_region") return "Nothing stood out: answered from the whole picture alone.";
-  return `No region (${skipped}): answered from the whole picture alone.`;
+  if (skipped === "no_region") return "No region: answered from the base view.";
+  return `No region (${skipped}): answered from the base view.`;
 }

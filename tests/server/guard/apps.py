@@ -1,4 +1,4 @@
-"""A small app behind the guards, asked in this process: what the guards do needs no engine."""
+"""A small app behind the guards, called in this process: the guards need no engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vllm.entrypoints.serve.utils.api_utils import with_cancellation
 
 from server import guard
 from server.guard.admission import Admission
-from server.guard.deadlines import Endings
+from server.guard.deadlines import RunningRequests
 
 CHAT = "/v1/chat/completions"
 
@@ -30,10 +30,12 @@ class Guarded:
         keyless: frozenset[str] = frozenset(),
     ) -> None:
         self.engine_is_dead = False
-        self.started = asyncio.Event()
+        self.finish = asyncio.Event()
+        """Set by the test, to let handlers with `wait` in their body answer."""
         self.cancelled = asyncio.Event()
+        self._handlers = asyncio.Semaphore(0)
         self.admission = Admission(limit)
-        self.endings = Endings(seconds, lambda: self.engine_is_dead)
+        self.running = RunningRequests(seconds, lambda: self.engine_is_dead)
         self.app = self._app()
         guard.install(
             self.app,
@@ -41,8 +43,13 @@ class Guarded:
             keyless=keyless,
             closed=closed,
             admission=self.admission,
-            endings=self.endings,
+            running=self.running,
         )
+
+    async def running_handlers(self, count: int) -> None:
+        """Waits until `count` more handlers have started."""
+        for _ in range(count):
+            await self._handlers.acquire()
 
     def client(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app=self.app)
@@ -52,11 +59,13 @@ class Guarded:
         app = FastAPI(openapi_url=None)
 
         async def chat(body: dict[str, object], raw_request: Request) -> Response:
-            self.started.set()
+            self._handlers.release()
             if body.get("fail"):
                 return JSONResponse({"error": "vLLM's own"}, status_code=500)
             if body.get("stream"):
                 return StreamingResponse(self._events(), media_type="text/event-stream")
+            if body.get("wait"):
+                await self.finish.wait()
             await self._work(float(str(body.get("seconds", 0))))
             return JSONResponse({"bytes": len(await raw_request.body())})
 

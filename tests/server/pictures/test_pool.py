@@ -9,6 +9,12 @@ import pytest
 from server.pictures.pool import LARGE_PIXELS, PictureLanes
 
 
+async def settle() -> None:
+    """Lets every task run until it waits for something."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_work_is_done_off_the_event_loop() -> None:
     lane = PictureLanes().lane(0)
     assert await lane.run(threading.current_thread) is not threading.main_thread()
@@ -26,7 +32,7 @@ async def test_a_burst_of_large_pictures_leaves_a_thread_to_small_ones() -> None
     lanes = PictureLanes(threads=2)
     blocked = threading.Event()
     large = [asyncio.create_task(lanes.lane(LARGE_PIXELS).run(blocked.wait)) for _ in range(8)]
-    await asyncio.sleep(0.05)
+    await settle()
     for _ in range(5):
         small = lanes.lane(LARGE_PIXELS - 1).run(lambda: "done")
         assert await asyncio.wait_for(small, 10) == "done"
@@ -47,7 +53,7 @@ async def test_pixels_held_are_bounded_in_each_lane() -> None:
     async with large.holding(LARGE_PIXELS):
         async with large.holding(LARGE_PIXELS):
             waiting = asyncio.create_task(hold_a_third())
-            await asyncio.sleep(0.05)
+            await settle()
             assert not third.is_set()
             async with small.holding(1):
                 pass  # the other lane has room of its own
@@ -66,7 +72,7 @@ async def test_whoever_came_first_is_let_in_first() -> None:
     async with AsyncExitStack() as holding:
         await holding.enter_async_context(lane.holding(10))
         waiting = [asyncio.create_task(hold(pixels)) for pixels in (9, 8, 1)]
-        await asyncio.sleep(0.05)
+        await settle()
     await asyncio.gather(*waiting)
     assert entered == [9, 8, 1]
 
@@ -80,9 +86,9 @@ async def test_a_caller_that_gives_up_waiting_holds_nothing_up() -> None:
 
     async with lane.holding(5):
         impatient = asyncio.create_task(hold(10))
-        await asyncio.sleep(0.02)
+        await settle()
         behind = asyncio.create_task(hold(5))
-        await asyncio.sleep(0.02)
+        await settle()
         assert not behind.done(), "first come, first served"
         impatient.cancel()
         await asyncio.wait_for(behind, 10)
