@@ -31,16 +31,16 @@ PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
 _SERVER = "server.process"
 _PLAIN_SERVER = "vllm.entrypoints.openai.api_server"
-# Cached token counts in `usage` show what pass 2 costs. On its own routes vLLM fetches pictures from
-# any URL unless domains are named: name one that cannot exist.
+# Cached token counts in `usage` show what pass 2 costs. On its own routes vLLM fetches pictures
+# from any URL unless domains are named: name one that cannot exist.
 _DEFAULTS = {
     "--host": "127.0.0.1",
     "--enable-prompt-tokens-details": None,
     "--allowed-media-domains": "none.invalid",
 }
-# For the shipped model only: full precision, no compilation, a name that is not a path, the smallest
-# cache blocks of the CPU backend (its whole prompt is shorter than the default of 128 tokens),
-# Qwen2.5-VL's format of tool calls, and a cache of processed pictures that fits a laptop.
+# For the shipped model only: full precision, no compilation, a name that is not a path, the
+# smallest cache blocks of the CPU backend (its whole prompt is shorter than the default of 128
+# tokens), Qwen2.5-VL's format of tool calls, and a cache of processed pictures for a laptop.
 _SHIPPED_DEFAULTS = {
     "--served-model-name": "sdrpn-demo",
     "--dtype": "float32",
