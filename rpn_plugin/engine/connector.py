@@ -25,8 +25,8 @@ from vllm.v1.request import Request
 
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJobs, RoiResults
+from rpn_plugin.engine.models.tap import TAP_LAYER
 from rpn_plugin.engine.scheduler_side import SchedulerSide, TapGroup
-from rpn_plugin.engine.tap import TAP_LAYER
 from rpn_plugin.engine.worker_side import WorkerSide
 
 

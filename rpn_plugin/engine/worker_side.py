@@ -8,10 +8,10 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJobs, RoiResults
+from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.rpn_batch import Network, PagedStates
 from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
 from rpn_plugin.engine.rpn_runner import RpnRunner
-from rpn_plugin.engine.tap import TapLayer
 
 
 class WorkerSide:

@@ -20,7 +20,7 @@ from loadtests.compare.baselines.attention_request import asks_for_attention
 from loadtests.compare.baselines.layer_attention import LayerAttention
 from rpn_plugin.engine.connector import SdrpnConnector
 from rpn_plugin.engine.jobs import RoiJob, RoiJobs, RoiResults
-from rpn_plugin.engine.tap import TapLayer
+from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.tap_rows import unpack
 from rpn_plugin.messages import RoiError, RoiMap
 

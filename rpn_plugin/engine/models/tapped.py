@@ -18,8 +18,8 @@ from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
 from vllm.sequence import IntermediateTensors
 
 from rpn_plugin.compat import CompatibilityError
+from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.start_check import rpn_folder
-from rpn_plugin.engine.tap import TapLayer
 from rpn_plugin.network.checkpoint import (
     is_published_rpn_tensor,
     load_gate,
