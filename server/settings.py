@@ -7,8 +7,10 @@ the settings also work under plain vLLM, and keys are not in the process list.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +25,14 @@ from pydantic import (
 )
 
 PREFIX = "SDRPN_"
+
+# Kubernetes gives pods such variables for every Service in the namespace, named like it.
+_SERVICE_LINK = re.compile(
+    PREFIX + r"([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+
+
+KEY_VARIABLE = f"{PREFIX}API_KEY"
 
 
 class SettingsError(ValueError):
@@ -91,15 +101,30 @@ class Settings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that `environment` holds. Raises SettingsError."""
-    given = {
-        name: environment[PREFIX + name.upper()]
-        for name in Settings.model_fields
-        if PREFIX + name.upper() in environment
+    """The settings that `environment` holds.
+
+    An empty variable counts as not set; an empty list of keys is refused, as it would open the
+    server. Raises SettingsError, also for a variable with our prefix that is no setting.
+    """
+    fields = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    _refuse_unknown(environment, fields)
+    values = {
+        name: environment[variable].strip()
+        for variable, name in fields.items()
+        if environment.get(variable, "").strip()
     }
+    if KEY_VARIABLE in environment and not _listed(environment[KEY_VARIABLE]):
+        raise SettingsError(f"{KEY_VARIABLE} is empty: unset it to serve without a key")
     try:
-        return Settings.model_validate(given)
+        return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         variable = PREFIX + str(first["loc"][0]).upper()
         raise SettingsError(f"{variable}: {first['msg'].lower()}") from error
+
+
+def _refuse_unknown(environment: Mapping[str, str], variables: Iterable[str]) -> None:
+    for name in environment:
+        if name.startswith(PREFIX) and name not in variables and not _SERVICE_LINK.fullmatch(name):
+            nearest = difflib.get_close_matches(name, variables, n=1, cutoff=0.0)[0]
+            raise SettingsError(f"{name} is not a setting; the nearest is {nearest}")

@@ -95,6 +95,8 @@ def plan(
     `vllm_arguments` win over our defaults; `--hf-overrides` is merged with ours. Raises
     LaunchError.
     """
+    if "" in (model, rpn):
+        raise LaunchError(f"{'the model' if model == '' else '--rpn'} is empty")
     try:
         read_settings(environment)
     except SettingsError as error:

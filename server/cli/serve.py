@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from server.cli import launch
 from server.cli import setting_flags as flags
+from server.settings import KEY_VARIABLE
 
 _USAGE = "sdrpn serve [--flag=value ...] [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
 _ABOUT = """\
@@ -63,7 +64,7 @@ def _take_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 def _shown(planned: launch.Launch) -> str:
     """The command line for a shell, with the variables it needs; keys are left out."""
     added = [
-        f"{name}={'...' if name == flags.KEY_VARIABLE else shlex.quote(value)}"
+        f"{name}={'...' if name == KEY_VARIABLE else shlex.quote(value)}"
         for name, value in planned.environment.items()
         if os.environ.get(name) != value
     ]

@@ -7,8 +7,6 @@ import argparse
 import rpn_plugin.model_flags
 from server.settings import PREFIX, Settings
 
-KEY_VARIABLE = f"{PREFIX}API_KEY"
-
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds a flag for every setting; without the flag, the variable keeps its value."""

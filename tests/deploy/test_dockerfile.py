@@ -56,7 +56,7 @@ def test_vllm_asks_for_all_that_sdrpn_does_but_scipy() -> None:
 
 
 @pytest.mark.skipif(
-    not os.environ.get("SDRPN_TEST_DOWNLOAD"), reason="SDRPN_TEST_DOWNLOAD=1: asks package indexes"
+    not os.environ.get("TEST_DOWNLOADS"), reason="TEST_DOWNLOADS=1: asks package indexes"
 )
 def test_beside_the_gpu_builds_packages_only_scipy_is_installed(tmp_path: Path) -> None:
     tag = re.search(r"^ARG VLLM_VERSION=v(\S+)$", DOCKERFILE.read_text(), re.M)

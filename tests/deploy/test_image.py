@@ -1,7 +1,7 @@
 """The Dockerfile's CPU target: its own steps carried out, its entry point started.
 
 Packages come from the environment of the tests, so that a run takes seconds and no network; with
-SDRPN_TEST_DOWNLOAD=1 pip fetches every one of them, as a build would.
+TEST_DOWNLOADS=1 pip fetches every one of them, as a build would.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QUESTION = "What is the code by the yellow circle?"
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The CPU image, as a directory."""
     root = tmp_path_factory.mktemp("image").resolve()
-    if not os.environ.get("SDRPN_TEST_DOWNLOAD"):
+    if not os.environ.get("TEST_DOWNLOADS"):
         prefill(root / "opt/sdrpn", LOCK)
         (root / "build.txt").write_text(re.search(r"^setuptools==.*$", LOCK.read_text(), re.M)[0])  # type: ignore[index]
         prefill(root / "usr/local", root / "build.txt")

@@ -7,7 +7,7 @@ import pytest
 
 from server.cli import main as cli
 from server.cli.setting_flags import add_flags, variables
-from server.settings import Settings, SettingsError, read_settings
+from server.settings import KEY_VARIABLE, PREFIX, Settings, SettingsError, read_settings
 
 
 def given(*flags: str) -> Settings:
@@ -56,6 +56,62 @@ def test_what_cannot_be_is_one_line_that_names_the_variable(variable: str, value
     with pytest.raises(SettingsError, match=f"^{variable}: ") as caught:
         read_settings({variable: value})
     assert "\n" not in str(caught.value)
+
+
+VARIABLES = [PREFIX + name.upper() for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_an_empty_variable_is_not_set_or_is_refused(variable: str, empty: str) -> None:
+    if variable == KEY_VARIABLE:
+        with pytest.raises(SettingsError, match=f"^{KEY_VARIABLE} is empty"):
+            read_settings({variable: empty})
+    else:
+        assert read_settings({variable: empty}) == Settings()
+
+
+@pytest.mark.parametrize("empty", [",", " , ,"])
+def test_a_list_of_no_keys_does_not_open_the_server(empty: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{KEY_VARIABLE} is empty"):
+        read_settings({KEY_VARIABLE: empty})
+
+
+@pytest.mark.parametrize("flag", ["--rpn", "--media-folder", "--api-key", "--metrics-port"])
+def test_an_empty_flag_is_not_set_or_is_refused(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = flag in ("--rpn", "--api-key")
+    assert cli.main(["serve", "--print", flag, ""]) == (2 if refused else 0)
+    assert ("is empty" in capsys.readouterr().err) == refused
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "nearest"),
+    [
+        ("SDRPN_API_KEYS", "SDRPN_API_KEY"),
+        ("SDRPN_APIKEY", "SDRPN_API_KEY"),
+        ("SDRPN_MAX_IN_FLIGHT", "SDRPN_MAX_INFLIGHT"),
+        ("SDRPN_MEDIA_DOMAIN", "SDRPN_MEDIA_DOMAINS"),
+        ("SDRPN_X", "SDRPN_"),
+    ],
+)
+def test_an_unknown_variable_stops_the_start(misspelt: str, nearest: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{misspelt} is not a setting; .* {nearest}"):
+        read_settings({misspelt: "x"})
+
+
+def test_variables_of_kubernetes_services_are_passed_over() -> None:
+    links = {
+        "SDRPN_SERVICE_HOST": "10.0.0.1",
+        "SDRPN_SERVICE_PORT": "8000",
+        "SDRPN_SERVICE_PORT_HTTP": "8000",
+        "SDRPN_PORT": "tcp://10.0.0.1:8000",
+        "SDRPN_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+        "SDRPN_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "SDRPN_ROUTER_SERVICE_HOST": "10.0.0.2",
+    }
+    assert read_settings(links) == Settings()
 
 
 def test_serve_stops_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
