@@ -8,6 +8,7 @@ defaults.
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from importlib import metadata
 from typing import Any
@@ -27,6 +28,7 @@ from server import guard, playground, routes
 from server.api.roi import RoiDefaults
 from server.guard.admission import Admission
 from server.guard.deadlines import RunningRequests
+from server.guard.keys import take_vllm_keys
 from server.handlers import anthropic as messages
 from server.handlers.batch import TwoPassBatch
 from server.handlers.chat import TwoPassChat
@@ -48,7 +50,8 @@ class SdrpnEndpointPlugin:
     """The `vllm.endpoint_plugins` entry point `sdrpn_endpoint`."""
 
     name = "sdrpn_endpoint"
-    required_tasks = ("generate",)
+    required_tasks = None
+    """vLLM would skip the plugin for other tasks and serve without guards; `init_state` checks."""
 
     def __init__(self) -> None:
         self._settings = read_settings()
@@ -68,8 +71,10 @@ class SdrpnEndpointPlugin:
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Puts the two passes in front of vLLM's handlers.
 
-        Raises ValueError if no RPN is named, CheckpointError if its configuration cannot be read.
+        Raises SystemExit if the engine does not generate text, ValueError if no RPN is named,
+        CheckpointError if its configuration cannot be read.
         """
+        await _check_generates(engine_client)
         defaults = _defaults(args, self._settings, engine_client)
         looker = Looker(defaults, _sources(self._settings))
         _put_two_passes_into(state, looker)
@@ -80,6 +85,7 @@ class SdrpnEndpointPlugin:
     def _guard(self, app: FastAPI) -> None:
         settings = self._settings
         keys = [key.get_secret_value() for key in settings.api_key]
+        keys += take_vllm_keys(app.state.args)
         admission = Admission(settings.max_inflight)
         running = RunningRequests(
             settings.request_timeout, lambda: bool(app.state.engine_client.errored)
@@ -87,7 +93,7 @@ class SdrpnEndpointPlugin:
         app.state.sdrpn_admission = admission
         guard.install(
             app,
-            keys=[*keys, *(app.state.args.api_key or ())],
+            keys=keys,
             keyless=playground.PUBLIC_PATHS if settings.playground else frozenset(),
             closed=frozenset({"/metrics"}) if settings.metrics_port else frozenset(),
             admission=admission,
@@ -115,6 +121,14 @@ def _put_two_passes_into(state: State, looker: Looker) -> None:
 def _sources(settings: Settings) -> PictureSources:
     policy = MediaPolicy(settings.media_domains, settings.media_any_public)
     return PictureSources(Fetcher(policy), settings.media_folder)
+
+
+async def _check_generates(engine_client: Any) -> None:
+    """Raises SystemExit unless there is an engine that generates text."""
+    if engine_client is None or "generate" not in await engine_client.get_supported_tasks():
+        sys.exit(
+            "sdrpn: the endpoint plugin needs an engine that generates text (--runner generate)"
+        )
 
 
 def _max_view_tokens(engine_client: Any, image: ImageGrid) -> int:

@@ -7,7 +7,9 @@ for one of its paths, whatever a proxy or a mount does to the path.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+from argparse import Namespace
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
@@ -18,6 +20,18 @@ from server.guard.asgi import refuse
 
 KEYLESS = frozenset({"/health/live", "/health/ready"})
 """Paths of Kubernetes' probes, which send no key."""
+
+
+def take_vllm_keys(args: Namespace) -> list[str]:
+    """The keys that vLLM was given, taken away from vLLM.
+
+    vLLM's own check covers some paths only and does not take `x-api-key`. It is installed after the
+    plugins (`init_entrypoints_middleware`), if there still are keys in `args` or the environment.
+    """
+    variable = os.environ.pop("VLLM_API_KEY", None)
+    keys = args.api_key or [variable]
+    args.api_key = None
+    return [key for key in keys if key]
 
 
 class KeyGuard:
