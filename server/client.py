@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from server.api.roi import RoiReport
+from server.api.roi_report import RoiReport
 
 _PATIENCE = httpx.Timeout(300.0, connect=5.0)
 

@@ -25,11 +25,11 @@ from rpn_plugin.network.checkpoint import load_rpn_config
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.regions.zoom_gate import ZoomGate
 from server import guard, playground, routes
-from server.api.roi import RoiDefaults
+from server.api.roi_settings import RoiDefaults
 from server.guard.admission import Admission
 from server.guard.deadlines import RunningRequests
 from server.guard.keys import take_vllm_keys
-from server.handlers import anthropic as messages
+from server.handlers.anthropic import TwoPassMessages
 from server.handlers.batch import TwoPassBatch
 from server.handlers.chat import TwoPassChat
 from server.handlers.responses import TwoPassResponses
@@ -38,12 +38,15 @@ from server.lifecycle import Lifecycle
 from server.observe import metrics
 from server.observe import middlewares as observe
 from server.observe.report_header import ReportHeader
-from server.passes.retry import resending
-from server.passes.zoom import Looker
+from server.passes.opened_pictures import PictureRoom
+from server.passes.zoom import Zoom
 from server.pictures.fetch import Fetcher
 from server.pictures.sources import PictureSources
 from server.pictures.url_policy import MediaPolicy
 from server.settings import Settings, read_settings
+
+_LOG_PROBABILITIES = ("raw_logprobs", "processed_logprobs")
+"""Values of --logprobs-mode with which a token's `logprob` is the logarithm of a probability."""
 
 
 class SdrpnEndpointPlugin:
@@ -69,15 +72,15 @@ class SdrpnEndpointPlugin:
         observe.install(app)
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
-        """Puts the two passes in front of vLLM's handlers.
+        """Wraps vLLM's handlers with the two passes.
 
         Raises SystemExit if the engine does not generate text, ValueError if no RPN is named,
         CheckpointError if its configuration cannot be read.
         """
         await _check_generates(engine_client)
         defaults = _defaults(args, self._settings, engine_client)
-        looker = Looker(defaults, _sources(self._settings))
-        _put_two_passes_into(state, looker)
+        pictures = PictureRoom(_sources(self._settings), defaults.image)
+        _wrap_handlers(state, Zoom(defaults, pictures))
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())
@@ -103,18 +106,18 @@ class SdrpnEndpointPlugin:
         app.router.lifespan_context = life.around(app.router.lifespan_context)
 
 
-def _put_two_passes_into(state: State, looker: Looker) -> None:
-    """Before every handler of vLLM's that takes pictures; `sdrpn_chat` is for our own routes."""
-    plain_chat = state.openai_serving_chat
-    plain_chat.create_chat_completion = resending(plain_chat.create_chat_completion)
-    responses = state.openai_serving_responses
-    responses.create_responses = resending(responses.create_responses)
-    state.sdrpn_chat = state.openai_serving_chat = TwoPassChat(plain_chat, looker)
+def _wrap_handlers(state: State, zoom: Zoom) -> None:
+    """Wraps every handler of vLLM's that takes pictures; `sdrpn_chat` is for our own routes."""
+    vllm_chat = state.openai_serving_chat
+    chat = TwoPassChat(vllm_chat, zoom)
+    state.sdrpn_chat = state.openai_serving_chat = chat
     state.openai_serving_chat_batch = TwoPassBatch(
-        state.openai_serving_chat_batch, state.sdrpn_chat, state.sdrpn_admission
+        state.openai_serving_chat_batch, chat, state.sdrpn_admission
     )
-    state.openai_serving_responses = TwoPassResponses(responses, plain_chat, looker)
-    messages.put_two_passes_into(state.anthropic_serving_messages, looker)
+    state.openai_serving_responses = TwoPassResponses(
+        state.openai_serving_responses, vllm_chat, zoom
+    )
+    state.anthropic_serving_messages = TwoPassMessages(state.anthropic_serving_messages, zoom)
     state.serving_tokenization = TextTokenization(state.serving_tokenization)
 
 
@@ -164,12 +167,13 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
         gate=_gate_of(config),
         gate_default=config.gate_default,
         learned_gate=bool(config.gate_layers),
+        confidence=engine_client.model_config.logprobs_mode in _LOG_PROBABILITIES,
         enabled=settings.roi_default == "on",
     )
 
 
 def _gate_of(config: RpnConfig) -> ZoomGate:
-    """The RPN's gate, which asks for nothing that would not close it."""
+    """The RPN's gate, without limits that never close it: their signals need not be computed."""
     return ZoomGate(
         config.gate_min_peak,
         config.gate_max_area,

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rpn_plugin.images.crops import crop_box
 from rpn_plugin.images.scaling import scale_to_grid
-from server.api.roi import RoiReport
+from server.api.roi_report import RoiReport
 
 PAGE_SIDE = 720
 COLUMN_WIDTH = 560
@@ -94,6 +94,7 @@ def draw_answer(
 
 
 def _page_panel(original: Image.Image, roi: RoiReport) -> _Panel:
+    assert roi.grid is not None, "a chat with a picture has a grid"
     rows, cols = roi.grid
     title = f"{original.width} x {original.height} pixels, first read through {rows * cols} tokens"
     page = _fitted(original, PAGE_SIDE, PAGE_SIDE)
@@ -107,7 +108,7 @@ def _region_panels(
 
     Both lists are empty where there is no region.
     """
-    if not roi.regions:
+    if not roi.regions or roi.grid is None:
         return [], []
     boxes = [crop_box(region.corners, original.size) for region in roi.regions]
     looks = [_as_in_base_view(original, roi.grid, boxes[0]), *(original.crop(b) for b in boxes)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.api.roi import MAX_REGIONS
+from server.api.roi_options import MAX_REGIONS
 from server.eval.benchmarks import Question
 
 KINDS = {

@@ -1,7 +1,7 @@
-"""Many chats in one request: vLLM's batch route (`OpenAIServingChatBatch`), with pictures.
+"""The batch route (`OpenAIServingChatBatch`): many chats in one request.
 
-A batch with pictures is answered as the chats it holds, all at once, each with its two passes; one
-without stays vLLM's. Every chat of either counts as a request in flight.
+The chats of a batch with pictures are answered concurrently, each with its two passes. A batch
+without pictures goes to vLLM unchanged. Every chat of either counts as a request in flight.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse, UsageInfo
 from server.api.errors import RequestError
 from server.guard.admission import Admission
 from server.handlers.chat import TwoPassChat
-from server.handlers.parsing import drop_report
+from server.handlers.wrapper import HandlerWrapper
+from server.observe.report_header import drop_report
 from server.pictures.parts import find_pictures, plain_messages
 
 
-class TwoPassBatch:
-    """Stands in for vLLM's batch handler."""
+class TwoPassBatch(HandlerWrapper):
+    """Stands in for vLLM's batch handler; `chat` answers the chats of a batch with pictures."""
 
     def __init__(self, handler: Any, chat: TwoPassChat, admission: Admission) -> None:
-        self._handler = handler
+        super().__init__(handler)
         self._chat = chat
         self._admission = admission
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
 
     async def create_batch_chat_completion(
         self, request: BatchChatCompletionRequest, raw_request: Request | None = None
@@ -43,8 +41,8 @@ class TwoPassBatch:
         if len(chats) > self._admission.limit:
             message = f"a batch of {len(chats)} chats; this server takes {self._admission.limit}"
             raise RequestError(message, "messages")
-        besides_the_first = len(chats) - 1
-        self._admission.grow(besides_the_first)
+        additional = len(chats) - 1
+        self._admission.grow(additional)
         try:
             if any(find_pictures(messages) for messages in chats):
                 return await self._answer_all(request, chats, raw_request)
@@ -53,7 +51,7 @@ class TwoPassBatch:
             ) = await self._handler.create_batch_chat_completion(request, raw_request)
             return answer
         finally:
-            self._admission.leave(besides_the_first)
+            self._admission.leave(additional)
 
     async def _answer_all(
         self,
@@ -61,7 +59,7 @@ class TwoPassBatch:
         chats: list[list[Any]],
         raw_request: Request | None,
     ) -> ChatCompletionResponse | ErrorResponse:
-        """All `chats` at once; where one is refused, the others are given up."""
+        """Answers all `chats` concurrently; if one is refused, the others are cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -71,21 +69,21 @@ class TwoPassBatch:
         except ExceptionGroup as raised:
             raise raised.exceptions[0] from None
         finally:
-            drop_report(raw_request)  # it would be the last chat's alone
+            drop_report(raw_request)  # the header has room for one chat's report only
         answers = [task.result() for task in tasks]
         failed = next((one for one in answers if isinstance(one, ErrorResponse)), None)
-        return failed or _together(answers)
+        return failed or _merge(answers)
 
     async def _answer(
         self, request: BatchChatCompletionRequest, messages: list[Any], raw_request: Request | None
     ) -> Any:
         single = request.to_chat_completion_request(messages)
         if not find_pictures(messages):
-            single.roi = None  # meant for the chats that have one
+            single.roi = None  # meant for the chats that have a picture
         return await self._chat.create_chat_completion(single, raw_request)
 
 
-def _together(answers: Sequence[Any]) -> ChatCompletionResponse:
+def _merge(answers: Sequence[Any]) -> ChatCompletionResponse:
     """One response with a choice from each of `answers`, and the sum of what they used."""
     for index, answer in enumerate(answers):
         answer.choices[0].index = index
@@ -97,7 +95,7 @@ def _together(answers: Sequence[Any]) -> ChatCompletionResponse:
         total_tokens=sum(one.total_tokens for one in usages),
     )
     choices = [answer.choices[0] for answer in answers]
-    together: ChatCompletionResponse = answers[0].model_copy(
+    merged: ChatCompletionResponse = answers[0].model_copy(
         update={"choices": choices, "usage": usage, "roi": None}
     )
-    return together
+    return merged

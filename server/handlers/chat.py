@@ -1,8 +1,7 @@
-"""The two passes of a chat, around vLLM's chat handler (`OpenAIServingChat`).
+"""The chat route: the two passes around vLLM's chat handler (`OpenAIServingChat`).
 
-A chat with a picture is looked at first (`look.py`: base views, pass 1, regions, crops); then vLLM
-gets the same chat with its views in it, and does everything else. A chat without pictures is vLLM's
-alone.
+A chat with pictures is parsed, zoomed (`passes/zoom.py`: base views, pass 1, regions, crops) and
+given to vLLM with its views (`passes/pass2.py`). A chat without pictures goes to vLLM unchanged.
 """
 
 from __future__ import annotations
@@ -19,26 +18,24 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from server.api.errors import RequestError
 from server.api.outcomes import Outcome
-from server.api.roi import RoiReport
-from server.handlers.parsing import Asked, note_report, read
+from server.api.roi_report import RoiReport
+from server.handlers.wrapper import HandlerWrapper
 from server.observe import metrics
-from server.passes.pass1 import FirstLook, Refused, Wanted, first_look
-from server.passes.pass2 import SecondPass, asking_for_usage, measured
-from server.passes.streams import with_roi_in_first_chunk
-from server.passes.zoom import Looked, Looker
+from server.passes.parsed_chat import ParsedChat, parse_chat
+from server.passes.pass1 import Pass1Refused
+from server.passes.pass2 import Pass2
+from server.passes.streams import HiddenUsage, request_usage, stream_answer
+from server.passes.zoom import Zoom, ZoomedChat, without_picture
 
 ChatAnswer: TypeAlias = AsyncGenerator[str, None] | ChatCompletionResponse | ErrorResponse
 
 
-class TwoPassChat:
-    """Stands in for vLLM's chat handler: same call, same answers, with a second, sharper look."""
+class TwoPassChat(HandlerWrapper):
+    """Stands in for vLLM's chat handler: the same calls and answers, from two passes."""
 
-    def __init__(self, handler: Any, looker: Looker) -> None:
-        self._handler = handler
-        self._looker = looker
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
+    def __init__(self, handler: Any, zoom: Zoom) -> None:
+        super().__init__(handler)
+        self.zoom = zoom
 
     async def create_chat_completion(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
@@ -47,79 +44,69 @@ class TwoPassChat:
 
         Raises RequestError for bad input.
         """
-        asked = _read(request)
-        if not asked.pictures:
+        chat = _parse(request)
+        if not chat.pictures:
             metrics.count(Outcome.TEXT_ONLY)
-            return await self._second_pass(request, asked.messages, raw_request)
+        if not chat.pictures and not chat.roi_without_picture:
+            return await self._answer_text(request, chat, raw_request)
         try:
-            looked = await self._look(request, asked, raw_request)
-        except Refused as refusal:
+            zoomed = await self._zoomed(chat, raw_request)
+        except Pass1Refused as refusal:
             return refusal.response
-        second = SecondPass(looked.report)
-        measurable = asking_for_usage(request) if request.stream else {}
-        answer = await second.asked(
-            self._second_pass(request, looked.messages, raw_request, **measurable)
+        usage, hidden_usage = request_usage(request, self._handler)
+        pass2 = Pass2(zoomed.report)
+        answer = await pass2.run(
+            self._handler.create_chat_completion,
+            request.model_copy(update={"messages": zoomed.messages, **usage}),
+            request.model_copy(update={"messages": zoomed.base_messages, **usage}),
+            raw_request,
         )
-        wanted = request.stream_options and request.stream_options.include_usage
-        forced = getattr(self._handler, "enable_force_include_usage", False)
-        return _with_report(answer, looked.report, second, hide_usage=not (wanted or forced))
+        return _with_report(answer, pass2, hidden_usage)
+
+    async def _zoomed(self, chat: ParsedChat, raw_request: Request | None) -> ZoomedChat:
+        if not chat.pictures:
+            return without_picture(chat, raw_request)
+        return await self.zoom.run(chat, self._handler, raw_request)
+
+    async def _answer_text(
+        self, request: ChatCompletionRequest, chat: ParsedChat, raw_request: Request | None
+    ) -> ChatAnswer:
+        answer: ChatAnswer = await self._handler.create_chat_completion(
+            request.model_copy(update={"messages": chat.messages}), raw_request
+        )
+        return answer
 
     async def regions(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
     ) -> RoiReport | ErrorResponse:
-        """The regions this chat would be answered with, and no answer. Raises RequestError."""
-        asked = _read(request)
-        if not asked.pictures:
+        """The report that this chat would be answered with. Raises RequestError."""
+        chat = _parse(request)
+        if not chat.pictures:
             raise RequestError("there is no picture in the chat to find regions in", "messages")
         try:
-            looked = await self._look(request, asked, raw_request)
-        except Refused as refusal:
+            zoomed = await self.zoom.run(chat, self._handler, raw_request)
+        except Pass1Refused as refusal:
             return refusal.response
-        return looked.report
-
-    async def _look(
-        self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
-    ) -> Looked:
-        async def pass_1(messages: list[Any], wanted: Wanted) -> FirstLook:
-            return await first_look(self._handler, request, messages, wanted, raw_request)
-
-        looked = await self._looker.look(asked.messages, asked.pictures, asked.options, pass_1)
-        note_report(raw_request, looked.report)
-        return looked
-
-    async def _second_pass(
-        self,
-        request: ChatCompletionRequest,
-        messages: list[Any],
-        raw_request: Request | None,
-        **changes: Any,
-    ) -> ChatAnswer:
-        answer: ChatAnswer = await self._handler.create_chat_completion(
-            request.model_copy(update={"messages": messages, **changes}), raw_request
-        )
-        return answer
+        return zoomed.report
 
 
-def _read(request: ChatCompletionRequest) -> Asked:
+def _parse(request: ChatCompletionRequest) -> ParsedChat:
     roi = (request.model_extra or {}).get("roi")
-    asked = read(request.messages, roi, request.kv_transfer_params)
-    if asked.pictures and request.truncate_prompt_tokens is not None:
-        message = "a prompt with pictures is not truncated: half of a picture is none"
+    chat = parse_chat(request, request.messages, roi, request.kv_transfer_params)
+    if chat.pictures and request.truncate_prompt_tokens is not None:
+        message = "a prompt with pictures cannot be truncated"
         raise RequestError(message, "truncate_prompt_tokens")
-    return asked
+    return chat
 
 
-def _with_report(
-    answer: ChatAnswer, report: RoiReport, second: SecondPass, hide_usage: bool
-) -> ChatAnswer:
-    """`answer` with its `roi` object; `second` is told what pass 2 took and read."""
-    roi = report.model_dump(mode="json")
+def _with_report(answer: ChatAnswer, pass2: Pass2, hidden_usage: HiddenUsage | None) -> ChatAnswer:
+    """`answer` with its `roi` object; `pass2` is told when it began and what it read."""
     if isinstance(answer, AsyncGenerator):
-        return with_roi_in_first_chunk(measured(answer, second, hide_usage), roi, second.begun)
+        return stream_answer(answer, pass2, hidden_usage)
     if isinstance(answer, ChatCompletionResponse):
-        second.begun()
+        pass2.begin_answer()
         details = answer.usage.prompt_tokens_details
-        second.read(answer.usage.prompt_tokens, details.cached_tokens if details else None)
-        answer.roi = roi
-    second.ended()
+        pass2.note_usage(answer.usage.prompt_tokens, details.cached_tokens if details else None)
+        answer.roi = pass2.report.model_dump(mode="json")
+    pass2.end()
     return answer

@@ -1,14 +1,15 @@
-"""The Responses API (`OpenAIServingResponses`), with the two passes in front of it.
+"""The Responses route: the two passes around vLLM's handler (`OpenAIServingResponses`).
 
-Pass 1 is a chat with the messages that vLLM makes of the request's items, earlier turns included;
-pass 2 is the request itself with views in the place of its pictures (and never truncated: half of a
-picture is none).
+Pass 1 is a chat with the messages that vLLM makes of the request's items, earlier turns included.
+Pass 2 is the request itself with views in place of its pictures; it is never truncated, because the
+model cannot read a part of a view.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -21,102 +22,112 @@ from vllm.entrypoints.openai.responses.protocol import (
 from vllm.entrypoints.openai.responses.utils import construct_input_messages, construct_tool_dicts
 
 from server.api.outcomes import Outcome
-from server.handlers.parsing import Asked, note_report, read
+from server.api.roi_report import NO_PICTURE
+from server.handlers.wrapper import HandlerWrapper
 from server.observe import metrics
-from server.passes.pass1 import FirstLook, Refused, Wanted, first_look
-from server.passes.pass2 import SecondPass
-from server.passes.zoom import Looked, Looker
+from server.observe.report_header import note_report
+from server.passes.parsed_chat import ParsedChat, parse_chat
+from server.passes.pass1 import Pass1Refused
+from server.passes.pass2 import Pass2
+from server.passes.zoom import Zoom
 
 _BEFORE_THE_ENGINE = ("response.created", "response.in_progress")
-"""The events with which vLLM opens a stream before the engine has been heard."""
+"""The events with which vLLM opens a stream before the engine has generated anything."""
 
 
-class TwoPassResponses:
-    """Stands in for vLLM's Responses handler; `chat` is its chat handler, which runs pass 1."""
+class TwoPassResponses(HandlerWrapper):
+    """Stands in for vLLM's Responses handler; `chat_handler` is its chat handler, for pass 1."""
 
-    def __init__(self, handler: Any, chat: Any, looker: Looker) -> None:
-        self._handler = handler
-        self._chat = chat
-        self._looker = looker
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
+    def __init__(self, handler: Any, chat_handler: Any, zoom: Zoom) -> None:
+        super().__init__(handler)
+        self._chat_handler = chat_handler
+        self._zoom = zoom
 
     async def create_responses(
         self, request: ResponsesRequest, raw_request: Request | None = None
     ) -> Any:
         """vLLM's answer to the request. Raises RequestError for bad input."""
-        items = request.input if isinstance(request.input, list) else []
-        asked = read(items, (request.model_extra or {}).get("roi"), request.kv_transfer_params)
-        if not asked.pictures:
+        chat = await self._parse(request)
+        if not chat.pictures:
             metrics.count(Outcome.TEXT_ONLY)
+            if chat.roi_without_picture:
+                note_report(raw_request, NO_PICTURE)
             return await self._handler.create_responses(request, raw_request)
         try:
-            looked = await self._look(request, asked, raw_request)
-        except Refused as refusal:
+            zoomed = await self._zoom.run(chat, self._chat_handler, raw_request)
+        except Pass1Refused as refusal:
             return refusal.response
-        second = SecondPass(looked.report)
-        answer = await second.asked(
-            self._handler.create_responses(
-                request.model_copy(update={"input": looked.messages, "truncation": "disabled"}),
-                raw_request,
-            )
+        pass2 = Pass2(zoomed.report)
+        answer = await pass2.run(
+            self._handler.create_responses,
+            _with_views(request, zoomed.messages),
+            _with_views(request, zoomed.base_messages),
+            raw_request,
         )
-        if isinstance(answer, AsyncGenerator):
-            return _measured(answer, second)
-        if isinstance(answer, ResponsesResponse):
-            if answer.usage:  # there is none yet where the caller fetches the answer later
-                second.begun()
-                _tell_usage(answer.usage, second)
-            answer.roi = looked.report.model_dump(mode="json")
-        second.ended()
-        return answer
+        return _with_report(answer, pass2)
 
-    async def _look(
-        self, request: ResponsesRequest, asked: Asked, raw_request: Request | None
-    ) -> Looked:
-        async def pass_1(items: list[Any], wanted: Wanted) -> FirstLook:
-            messages = await self._messages(request, items)
-            return await first_look(self._chat, _as_chat(request), messages, wanted, raw_request)
-
-        looked = await self._looker.look(asked.messages, asked.pictures, asked.options, pass_1)
-        note_report(raw_request, looked.report)
-        return looked
-
-    async def _messages(self, request: ResponsesRequest, items: list[Any]) -> list[Any]:
-        """The chat that vLLM makes of `items` and of the turns before them."""
+    async def _parse(self, request: ResponsesRequest) -> ParsedChat:
+        items = request.input if isinstance(request.input, list) else []
+        roi = (request.model_extra or {}).get("roi")
         earlier = request.previous_response_id
         async with self._handler.response_store_lock:
             response = self._handler.response_store.get(earlier) if earlier else None
-        messages: list[Any] = construct_input_messages(
-            request_instructions=request.instructions,
-            request_input=items,
-            prev_msg=self._handler.msg_store.get(earlier) if response else None,
-            prev_response_output=response.output if response else None,
+        to_chat = partial(
+            _to_chat,
+            request.instructions,
+            self._handler.msg_store.get(earlier) if response else None,
+            response.output if response else None,
         )
-        return messages
+        return parse_chat(_as_chat(request), items, roi, request.kv_transfer_params, to_chat)
 
 
-async def _measured(
-    events: AsyncGenerator[Any, None], second: SecondPass
-) -> AsyncGenerator[Any, None]:
-    """vLLM's events, with `second` told of them. Closing this generator closes `events`."""
+def _with_views(request: ResponsesRequest, items: list[Any]) -> ResponsesRequest:
+    return request.model_copy(update={"input": items, "truncation": "disabled"})
+
+
+def _to_chat(
+    instructions: str | None, earlier_messages: Any, earlier_output: Any, items: list[Any]
+) -> list[Any]:
+    """The chat that vLLM makes of `items` and of the turns before them."""
+    messages: list[Any] = construct_input_messages(
+        request_instructions=instructions,
+        request_input=items,
+        prev_msg=earlier_messages,
+        prev_response_output=earlier_output,
+    )
+    return messages
+
+
+def _with_report(answer: Any, pass2: Pass2) -> Any:
+    if isinstance(answer, AsyncGenerator):
+        return _stream(answer, pass2)
+    if isinstance(answer, ResponsesResponse):
+        if answer.usage:  # absent if the caller fetches the answer later
+            pass2.begin_answer()
+            _note_usage(answer.usage, pass2)
+        answer.roi = pass2.report.model_dump(mode="json")
+    pass2.end()
+    return answer
+
+
+async def _stream(events: AsyncGenerator[Any, None], pass2: Pass2) -> AsyncGenerator[Any, None]:
+    """vLLM's events, measured. Closing this generator closes `events`."""
     begun = False
     async with aclosing(events):
         try:
             async for event in events:
                 if not begun and event.type not in _BEFORE_THE_ENGINE:
-                    second.begun()
+                    pass2.begin_answer()
                     begun = True
                 if event.type == "response.completed" and event.response.usage:
-                    _tell_usage(event.response.usage, second)
+                    _note_usage(event.response.usage, pass2)
                 yield event
         finally:
-            second.ended()
+            pass2.end()
 
 
-def _tell_usage(usage: ResponseUsage, second: SecondPass) -> None:
-    second.read(usage.input_tokens, usage.input_tokens_details.cached_tokens)
+def _note_usage(usage: ResponseUsage, pass2: Pass2) -> None:
+    pass2.note_usage(usage.input_tokens, usage.input_tokens_details.cached_tokens)
 
 
 def _as_chat(request: ResponsesRequest) -> ChatCompletionRequest:

@@ -1,4 +1,4 @@
-"""vLLM's tokenize route (`ServingTokenization`), which would decode pictures unchecked."""
+"""The tokenize route (`ServingTokenization`), which would decode pictures unchecked."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from typing import Any
 from starlette.requests import Request
 
 from server.api.errors import RequestError
+from server.handlers.wrapper import HandlerWrapper
 from server.pictures.parts import find_pictures, plain_messages
 
 
-class TextTokenization:
+class TextTokenization(HandlerWrapper):
     """Stands in for vLLM's handler: chats with pictures are refused."""
-
-    def __init__(self, handler: Any) -> None:
-        self._handler = handler
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
 
     async def create_tokenize(self, request: Any, raw_request: Request) -> Any:
         """vLLM's answer. Raises RequestError for a chat with a picture."""

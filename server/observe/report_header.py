@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.roi import RoiReport
+from server.api.roi_report import RoiReport
 
 HEADER = "x-sdrpn-roi"
 STATE = "sdrpn_roi"
@@ -35,3 +36,15 @@ class ReportHeader:
             await send(message)
 
         await self._app(scope, receive, send_with_report)
+
+
+def note_report(raw_request: Request | None, report: RoiReport) -> None:
+    """Leaves the report for the response's header and for the log line."""
+    if raw_request is not None:
+        setattr(raw_request.state, STATE, report)
+
+
+def drop_report(raw_request: Request | None) -> None:
+    """Removes what `note_report` left, if anything."""
+    if raw_request is not None and hasattr(raw_request.state, STATE):
+        delattr(raw_request.state, STATE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.roi import RoiReport
+from server.api.roi_report import RoiReport
 from server.guard.asgi import is_inference
 from server.observe.report_header import STATE
 from server.observe.request_ids import current_request_id

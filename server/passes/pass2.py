@@ -1,93 +1,109 @@
-"""Pass 2 of one chat as Prometheus and the trace see it: when it began to answer, what it read."""
+"""Pass 2: the chat with its base views and crops, answered by vLLM's own handler.
+
+It is measured (metrics and trace), and repeated where the engine has lost a picture. Zooming must
+not turn an answerable chat into an error: if vLLM refuses the chat with its crops, the base views
+answer it.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from opentelemetry.trace import StatusCode
-from vllm.entrypoints.generate.base.protocol import StreamOptions
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from starlette.requests import Request
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.exceptions import VLLMClientError
 
-from server.api.roi import RoiReport
+from server.api.roi_report import RoiReport
 from server.observe import metrics, tracing
 from server.observe.metrics import Pass
+from server.observe.report_header import note_report
+from server.passes.retry import Create, create_with_retry
 
-_PREFIX = "data: "
-_Answer = TypeVar("_Answer")
+logger = logging.getLogger("vllm.sdrpn")
 
 
-class SecondPass:
-    """From its making until `ended`; `report` tells what pass 1 read, if there was one."""
+class Pass2:
+    """One pass 2, from its request until `end`; `report` is what the caller is told of pass 1."""
 
     def __init__(self, report: RoiReport) -> None:
-        self._first = report.pass1_usage
+        self.report = report
         self._started = time.perf_counter()
         self._span = tracing.start_span("pass2")
+        self._call: Callable[[], Awaitable[Any]]
 
-    async def asked(self, answer: Awaitable[_Answer]) -> _Answer:
-        """What vLLM answers; where it raises or the caller hangs up, this pass ends with it."""
+    async def run(
+        self, create: Create, request: Any, base_request: Any, raw_request: Request | None
+    ) -> Any:
+        """vLLM's answer to `request`, or to `base_request` if it refuses the crops.
+
+        `create` is the method of vLLM's handler. Raises what `create` does; the pass has then
+        ended.
+        """
+        self._call = partial(create_with_retry, create, request, raw_request)
         try:
-            return await answer
+            if not self.report.regions:
+                return await self._call()
+            answer, refusal = await self._try_with_crops()
+            if refusal is None:
+                return answer
+            self._call = partial(create_with_retry, create, base_request, raw_request)
+            answer = await self._call()
+            if _refusal(answer) is None:
+                self._drop_crops(refusal, raw_request)
+            return answer
         except BaseException as error:
             self._span.record_exception(error)
             self._span.set_status(StatusCode.ERROR)
-            self.ended()
+            self.end()
             raise
 
-    def begun(self) -> None:
+    async def repeat(self) -> Any:
+        """vLLM's answer to the request that `run` was answered by, once more."""
+        return await self._call()
+
+    async def _try_with_crops(self) -> tuple[Any, str | None]:
+        """vLLM's answer, and its message if it refuses the request."""
+        try:
+            answer = await self._call()
+        except (VLLMClientError, ValueError) as error:
+            return None, str(error)
+        return answer, _refusal(answer)
+
+    def begin_answer(self) -> None:
         """The first chunk, or the whole answer, is here."""
         metrics.PASS2_SECONDS.observe(time.perf_counter() - self._started)
 
-    def read(self, prompt_tokens: int, cached_tokens: int | None) -> None:
-        """What the prompt was, and how much of it the prefix cache held (None: not known)."""
+    def note_usage(self, prompt_tokens: int, cached_tokens: int | None) -> None:
+        """The length of the prompt, and how much of it was cached (None: not reported)."""
         if cached_tokens is None:
             return
         metrics.observe_prompt(Pass.SECOND, prompt_tokens, cached_tokens)
         self._span.set_attribute("sdrpn.prompt_tokens", prompt_tokens)
         self._span.set_attribute("sdrpn.cached_tokens", cached_tokens)
-        if self._first and self._first.cached_tokens is not None:
-            first_computed = self._first.prompt_tokens - self._first.cached_tokens
-            metrics.observe_zoom_cost(first_computed, prompt_tokens - cached_tokens)
+        usage = self.report.pass1_usage
+        if usage and usage.cached_tokens is not None:
+            pass1_computed = usage.prompt_tokens - usage.cached_tokens
+            metrics.observe_zoom_cost(pass1_computed, prompt_tokens - cached_tokens)
 
-    def ended(self) -> None:
+    def end(self) -> None:
         """The answer is complete, or will never be."""
         self._span.end()
 
-
-def asking_for_usage(request: ChatCompletionRequest) -> dict[str, Any]:
-    """What to change in a streamed request so that its stream ends with its usage."""
-    wanted = request.stream_options
-    asked = wanted is not None and wanted.include_usage
-    return {"stream_options": wanted if asked else StreamOptions(include_usage=True)}
-
-
-async def measured(
-    events: AsyncGenerator[str, None], second: SecondPass, hide_usage: bool
-) -> AsyncGenerator[str, None]:
-    """vLLM's events, with `second` told of the last one's usage; `hide_usage` keeps that event.
-
-    Closing this generator closes `events`.
-    """
-    async with aclosing(events):
-        try:
-            async for event in events:
-                usage = _last_usage(event)
-                if usage:
-                    details = usage.get("prompt_tokens_details") or {}
-                    second.read(usage["prompt_tokens"], details.get("cached_tokens"))
-                if not (usage and hide_usage):
-                    yield event
-        finally:
-            second.ended()
+    def _drop_crops(self, refusal: str, raw_request: Request | None) -> None:
+        logger.info("vLLM refuses the crops; answering from the base views: %s", refusal)
+        too_long = "context length" in refusal
+        skipped = "context_length" if too_long else "error: vLLM refuses the crops"
+        self.report = self.report.model_copy(update={"regions": [], "skipped": skipped})
+        note_report(raw_request, self.report)
 
 
-def _last_usage(event: str) -> dict[str, Any] | None:
-    """The usage of the event that has nothing else; looked for before anything is parsed."""
-    if '"choices":[]' not in event or '"usage":' not in event:
-        return None
-    usage: dict[str, Any] | None = json.loads(event.removeprefix(_PREFIX)).get("usage")
-    return usage
+def _refusal(answer: Any) -> str | None:
+    """The message of an answer that blames the request; None for any other answer."""
+    if isinstance(answer, ErrorResponse) and 400 <= answer.error.code < 500:
+        return str(answer.error.message)
+    return None

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
 from loadtests.compare.baselines.uncached import UncachedChat
-from loadtests.compare.baselines.vicrop import ViCropChat
+from loadtests.compare.baselines.vicrop import ViCropPass1
 from server.api.errors import RequestError
 from server.handlers.chat import ChatAnswer, TwoPassChat
 from server.plugin import SdrpnEndpointPlugin
@@ -33,12 +33,14 @@ class BaselinesEndpointPlugin(SdrpnEndpointPlugin):
         await super().init_state(engine_client, state, args)
         ours = state.sdrpn_chat
         uncached = UncachedChat(plain_chat)
+        vicrop = ours.zoom.with_pass1(ViCropPass1(concurrent=True))
+        vicrop_cached = ours.zoom.with_pass1(ViCropPass1(concurrent=False))
         state.openai_serving_chat = BaselineChat(
             ours,
             {
-                "recompute": TwoPassChat(uncached, ours._looker),
-                "vicrop": ViCropChat(uncached, ours._looker, concurrent=True),
-                "vicrop-cached": ViCropChat(plain_chat, ours._looker, concurrent=False),
+                "recompute": TwoPassChat(uncached, ours.zoom),
+                "vicrop": TwoPassChat(uncached, vicrop),
+                "vicrop-cached": TwoPassChat(plain_chat, vicrop_cached),
             },
         )
 

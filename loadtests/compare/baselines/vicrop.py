@@ -21,11 +21,8 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 
 from loadtests.compare.baselines.attention_request import with_attention
 from loadtests.compare.baselines.window import best_window
-from server.api.roi import PassUsage
-from server.handlers.chat import TwoPassChat
-from server.handlers.parsing import Asked
-from server.passes.pass1 import FirstLook, Wanted, first_look
-from server.passes.zoom import Looked, Looker
+from server.api.roi_report import PassUsage
+from server.passes.pass1 import Pass1Options, Pass1Result, run_pass1
 
 GENERAL = "Write a general description of the image."
 SMALLEST = 1 / 4
@@ -36,32 +33,31 @@ _CERTAIN = 20.0
 """The logit of a cell in the window; that of one outside is its negative."""
 
 
-class ViCropChat(TwoPassChat):
-    """Our chat handler with ViCrop's two passes and window in place of pass 1 and its map.
+class ViCropPass1:
+    """ViCrop's two passes and window in place of pass 1 and its map (`server.passes.pass1.Pass1`).
 
-    `handler` is vLLM's, or one without caching; `concurrent`: the two passes run together, so that
-    neither waits for what the other leaves in the cache.
+    `concurrent`: the two passes run together, so that neither waits for what the other leaves in
+    the cache.
     """
 
-    def __init__(self, handler: Any, looker: Looker, concurrent: bool) -> None:
-        super().__init__(handler, looker)
-        self._attention_chat = _AttentionChat(handler)
+    def __init__(self, concurrent: bool) -> None:
         self._concurrent = concurrent
 
-    async def _look(
-        self, request: ChatCompletionRequest, asked: Asked, raw_request: Request | None
-    ) -> Looked:
-        async def passes(messages: list[Any], wanted: Wanted) -> FirstLook:
-            chats = (messages, [_general(message) for message in messages])
-            looks = [
-                first_look(self._attention_chat, request, chat, wanted, raw_request)
-                for chat in chats
-            ]
-            if self._concurrent:
-                return _window(*await asyncio.gather(*looks))
-            return _window(await looks[0], await looks[1])
-
-        return await self._looker.look(asked.messages, asked.pictures, asked.options, passes)
+    async def __call__(
+        self,
+        handler: Any,
+        request: ChatCompletionRequest,
+        messages: list[Any],
+        options: Pass1Options,
+        raw_request: Request | None,
+    ) -> Pass1Result:
+        """The tokens of both passes, and a map that is certain of the window they point at."""
+        attention_chat = _AttentionChat(handler)
+        chats = (messages, [_general(message) for message in messages])
+        passes = [run_pass1(attention_chat, request, chat, options, raw_request) for chat in chats]
+        if self._concurrent:
+            return _window(*await asyncio.gather(*passes))
+        return _window(await passes[0], await passes[1])
 
 
 class _AttentionChat:
@@ -88,7 +84,7 @@ def _general(message: Any) -> Any:
     return {**message, "content": [*pictures, {"type": "text", "text": GENERAL}]}
 
 
-def _window(question: FirstLook, general: FirstLook) -> FirstLook:
+def _window(question: Pass1Result, general: Pass1Result) -> Pass1Result:
     """The tokens of both passes, and a map that is certain of the window they point at."""
     relative = _attention(question) / _attention(general)
     rows, cols = relative.shape
@@ -100,9 +96,9 @@ def _window(question: FirstLook, general: FirstLook) -> FirstLook:
         prompt_tokens=question.usage.prompt_tokens + general.usage.prompt_tokens,
         cached_tokens=(question.usage.cached_tokens or 0) + (general.usage.cached_tokens or 0),
     )
-    return FirstLook(replace(question.roi_map, logits=logits, seconds=seconds), usage)
+    return Pass1Result(replace(question.roi_map, logits=logits, seconds=seconds), usage)
 
 
-def _attention(look: FirstLook) -> NDArray[np.float64]:
-    attention: NDArray[np.float64] = look.roi_map.logits.astype(np.float64)
+def _attention(result: Pass1Result) -> NDArray[np.float64]:
+    attention: NDArray[np.float64] = result.roi_map.logits.astype(np.float64)
     return attention

@@ -4,19 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from rpn_plugin.regions.zoom_gate import ALWAYS_OPEN, ZoomGate
 from server.api.errors import BadRoi
-from server.api.roi import (
-    MAX_REGIONS,
-    GateOptions,
-    RegionReport,
-    RoiDefaults,
-    RoiOptions,
-    RoiReport,
-    RoiSettings,
-    parse_roi,
-)
+from server.api.roi_options import MAX_REGIONS, GateOptions, RoiOptions, parse_roi
+from server.api.roi_report import NO_PICTURE, RegionReport, RoiReport
+from server.api.roi_settings import RoiDefaults, RoiSettings
 
 DEFAULTS = RoiDefaults(threshold=0.2, base_tokens=64, crop_tokens=36, max_view_tokens=2048)
 
@@ -93,48 +87,81 @@ def test_what_is_malformed_is_named(value: Any, param: str) -> None:
     assert body["type"] == "BadRequestError"
 
 
-def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadRoi, match=r"unknown key 'max_boxes'.*known: enabled, image, threshold"):
+def test_an_unknown_key_is_refused_with_the_valid_keys() -> None:
+    with pytest.raises(
+        BadRoi, match=r"unknown key 'max_boxes'.*valid keys: enabled, image, threshold"
+    ):
         parse_roi({"max_boxes": 3})
 
 
 def test_fields_left_out_take_the_served_defaults() -> None:
-    settings = RoiSettings.of(RoiOptions(crop_tokens=99), DEFAULTS, 1)
+    settings = RoiSettings.resolve(RoiOptions(crop_tokens=99), DEFAULTS, 1)
     assert (settings.threshold, settings.base_tokens, settings.crop_tokens) == (0.2, 64, 99)
     assert settings.boxes == ()
 
 
 def test_a_picture_is_counted_as_python_counts() -> None:
-    places = [RoiSettings.of(RoiOptions(image=i), DEFAULTS, 3).image for i in (-3, -1, 0, 2)]
+    places = [RoiSettings.resolve(RoiOptions(image=i), DEFAULTS, 3).image for i in (-3, -1, 0, 2)]
     assert places == [0, 2, 0, 2]
-    assert RoiSettings.of(None, DEFAULTS, 3).image == 2
+    assert RoiSettings.resolve(None, DEFAULTS, 3).image == 2
 
 
 @pytest.mark.parametrize("image", [3, -4])
 def test_a_picture_that_is_not_there_is_refused(image: int) -> None:
     with pytest.raises(BadRoi, match="3 pictures") as caught:
-        RoiSettings.of(RoiOptions(image=image), DEFAULTS, 3)
+        RoiSettings.resolve(RoiOptions(image=image), DEFAULTS, 3)
     assert caught.value.param == "roi.image"
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_chat_that_says_nothing_follows_the_server(enabled: bool) -> None:
     defaults = replace(DEFAULTS, enabled=enabled)
-    assert RoiSettings.of(None, defaults, 1).enabled is enabled
-    assert RoiSettings.of(RoiOptions(), defaults, 1).enabled is True
+    assert RoiSettings.resolve(None, defaults, 1).enabled is enabled
+    assert RoiSettings.resolve(RoiOptions(), defaults, 1).enabled is True
 
 
 def test_a_threshold_of_zero_is_a_threshold() -> None:
-    assert RoiSettings.of(RoiOptions(threshold=0.0), DEFAULTS, 1).threshold == 0.0
+    assert RoiSettings.resolve(RoiOptions(threshold=0.0), DEFAULTS, 1).threshold == 0.0
 
 
 @pytest.mark.parametrize("field", ["base_tokens", "crop_tokens"])
 def test_a_budget_over_the_models_limit_is_refused(field: str) -> None:
-    at_limit = RoiSettings.of(RoiOptions.model_validate({field: 2048}), DEFAULTS, 1)
+    at_limit = RoiSettings.resolve(RoiOptions.model_validate({field: 2048}), DEFAULTS, 1)
     assert getattr(at_limit, field) == 2048
     with pytest.raises(BadRoi, match="at most 2048") as caught:
-        RoiSettings.of(RoiOptions.model_validate({field: 2049}), DEFAULTS, 1)
+        RoiSettings.resolve(RoiOptions.model_validate({field: 2049}), DEFAULTS, 1)
     assert caught.value.param == f"roi.{field}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("peak", "min_peak"),
+        ("area", "max_area"),
+        ("sure", "max_confidence"),
+        ("sure_tokens", "confidence_tokens"),
+        ("need", "min_gate_probability"),
+    ],
+)
+def test_an_old_gate_field_is_refused_with_its_new_name(old: str, new: str) -> None:
+    with pytest.raises(BadRoi, match=rf"`roi\.gate\.{new}`") as caught:
+        parse_roi({"gate": {old: 1}})
+    assert caught.value.param == f"roi.gate.{old}"
+
+
+@pytest.mark.parametrize(("old", "new"), [("sure", "confidence"), ("need", "gate_probability")])
+def test_an_old_response_field_is_refused_with_its_new_name(old: str, new: str) -> None:
+    fields = NO_PICTURE.model_dump(mode="json")
+    with pytest.raises(ValidationError, match=rf"`roi\.{new}`"):
+        RoiReport.model_validate({**fields, old: 0.5})
+
+
+def test_confidence_needs_log_probabilities() -> None:
+    """With --logprobs-mode raw_logits a token's `logprob` is no logarithm of a probability."""
+    logits = replace(GATED, confidence=False)
+    assert RoiSettings.resolve(None, logits, 1).gate == replace(OWN, max_confidence=None)
+    with pytest.raises(BadRoi, match="--logprobs-mode"):
+        RoiSettings.resolve(RoiOptions(gate=GateOptions(max_confidence=0.5)), logits, 1)
 
 
 def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
@@ -185,18 +212,18 @@ GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
 def test_the_gate_is_the_rpns_unless_the_request_has_its_own(
     asked: GateOptions | bool | None, gate: ZoomGate
 ) -> None:
-    assert RoiSettings.of(RoiOptions(gate=asked), GATED, 1).gate == gate
+    assert RoiSettings.resolve(RoiOptions(gate=asked), GATED, 1).gate == gate
 
 
 def test_an_rpns_gate_may_wait_to_be_asked() -> None:
     waiting = replace(GATED, gate_default=False)
-    assert RoiSettings.of(None, waiting, 1).gate == ALWAYS_OPEN
-    assert RoiSettings.of(RoiOptions(gate=True), waiting, 1).gate == OWN
+    assert RoiSettings.resolve(None, waiting, 1).gate == ALWAYS_OPEN
+    assert RoiSettings.resolve(RoiOptions(gate=True), waiting, 1).gate == OWN
 
 
 def test_a_learned_gate_that_is_not_there_cannot_be_asked() -> None:
     with pytest.raises(BadRoi, match="this RPN has none") as caught:
-        RoiSettings.of(RoiOptions(gate=GateOptions(min_gate_probability=0.5)), DEFAULTS, 1)
+        RoiSettings.resolve(RoiOptions(gate=GateOptions(min_gate_probability=0.5)), DEFAULTS, 1)
     assert caught.value.param == "roi.gate.min_gate_probability"
 
 

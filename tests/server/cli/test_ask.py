@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from server.api.roi import RegionReport, RoiReport
+from server.api.roi_report import RegionReport, RoiReport
 from server.cli.answer_drawing import ACCENT, MARGIN, PAGE_SIDE, TITLE_HEIGHT, draw_answer
 from tests.conftest import Endpoint
 from tests.server.helpers import noise

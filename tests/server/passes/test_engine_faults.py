@@ -19,10 +19,11 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, encode_result
 from server import routes
 from server.api.outcomes import Outcome
-from server.api.roi import RoiDefaults
+from server.api.roi_settings import RoiDefaults
 from server.guard.admission import Admission
 from server.handlers.chat import TwoPassChat
-from server.passes.zoom import Looker
+from server.passes.opened_pictures import PictureRoom
+from server.passes.zoom import Zoom
 from server.pictures.fetch import Fetcher
 from server.pictures.sources import PictureSources
 from server.pictures.url_policy import MediaPolicy
@@ -32,7 +33,8 @@ DEFAULTS = RoiDefaults(threshold=0.5, base_tokens=16, crop_tokens=16, max_view_t
 
 
 def two_pass(handler: Any) -> TwoPassChat:
-    return TwoPassChat(handler, Looker(DEFAULTS, PictureSources(Fetcher(MediaPolicy()))))
+    pictures = PictureRoom(PictureSources(Fetcher(MediaPolicy())), DEFAULTS.image)
+    return TwoPassChat(handler, Zoom(DEFAULTS, pictures))
 
 
 class Handler:
