@@ -32,7 +32,6 @@ def with_picture(url: str) -> dict[str, Any]:
 WHOLE = encoded(noise(100, 80))
 
 BAD = {
-    "roi without a picture": (chat("hello", roi=True), "roi"),
     "unknown roi key": (with_roi({"zoom": 2}), "roi.zoom"),
     "roi of another type": (with_roi("on"), "roi"),
     "threshold out of range": (with_roi({"threshold": 7}), "roi.threshold"),

@@ -14,6 +14,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionResponse,
 )
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.entrypoints.serve.engine.serving import BaseServing
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from rpn_plugin.messages import RoiError, RoiMap, RoiRequest, encode_result
@@ -180,3 +181,65 @@ async def test_ready_means_that_the_engine_answers(
     assert answer.status_code == status
     assert reason in answer.body
     assert ("retry-after" in answer.headers) == (status == 503)
+
+
+async def test_pass_1_has_a_request_id_of_its_own() -> None:
+    """vLLM names an engine request after the header, whatever the request's own field says."""
+
+    class Naming(Handler):
+        async def create_chat_completion(self, request: Any, raw_request: Any = None) -> Any:
+            names.append(BaseServing._base_request_id(raw_request, request.request_id) or "")
+            raw_request.state.seen = True
+            return await super().create_chat_completion(request, raw_request)
+
+    names: list[str] = []
+    raw_request = Request({"type": "http", "headers": [(b"x-request-id", b"abc")], "state": {}})
+    await two_pass(Naming(a_map(9.0))).create_chat_completion(request(), raw_request)
+    assert names == ["abc-pass1", "abc"]
+    assert raw_request.headers["x-request-id"] == "abc"
+    assert raw_request.state.seen, "the passes do not share the request's state"
+
+
+class Refusing(Handler):
+    """Refuses chats with more views than `limit`, as an answer or as an exception."""
+
+    def __init__(self, limit: int, refusal: ErrorResponse | Exception) -> None:
+        super().__init__(a_map(9.0))
+        self.limit, self.refusal = limit, refusal
+
+    async def create_chat_completion(self, request: Any, raw_request: Any = None) -> Any:
+        answer = await super().create_chat_completion(request, raw_request)
+        parts = [part["type"] for part in request.messages[0]["content"]]
+        if parts.count("image_pil") <= self.limit:
+            return answer
+        if isinstance(self.refusal, Exception):
+            raise self.refusal
+        return self.refusal
+
+
+TOO_LONG = "This model's maximum context length is 2048 tokens."
+REFUSALS = [
+    ErrorResponse(error=ErrorInfo(message=TOO_LONG, type="BadRequestError", code=400)),
+    ValueError(TOO_LONG),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("roi", [True, {"boxes": [[0, 0, 50, 50]]}])
+async def test_a_chat_that_fits_without_its_crop_is_answered(roi: Any, refusal: Any) -> None:
+    answer: Any = await two_pass(Refusing(1, refusal)).create_chat_completion(request(roi=roi))
+    assert (answer.roi["skipped"], answer.roi["regions"]) == ("context_length", [])
+
+
+async def test_crops_over_vllms_limit_of_pictures_are_left_out() -> None:
+    refusal = ValueError("At most 1 image(s) may be provided in one prompt.")
+    answer: Any = await two_pass(Refusing(1, refusal)).create_chat_completion(request())
+    assert answer.roi["skipped"] == "error: vLLM refuses the crops"
+
+
+async def test_a_chat_that_does_not_fit_at_all_is_refused() -> None:
+    refusal = ValueError(TOO_LONG)
+    with pytest.raises(ValueError, match="maximum context length"):
+        await two_pass(Refusing(0, refusal)).create_chat_completion(
+            request(roi={"boxes": [[0, 0, 50, 50]]})
+        )
