@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,20 @@ def test_the_report_has_the_latencies_of_all_answers(tmp_path: Path) -> None:
         assert times == pytest.approx((0.1, 0.1, 0.2))
         assert row.correct == 0.5
     text = table(report(results, measured_arms))
+    assert "limit: if" not in text, "two kinds of stock requests are too few for a limit"
     assert "concurrency 4" in text
     assert "100 / 100" in text
     assert "200 / 200" in text
+
+
+def test_the_report_is_in_the_order_of_settings_and_concurrencies(tmp_path: Path) -> None:
+    results = Results(tmp_path / "cells.jsonl")
+    one = measured("plain", 0, 1.0)
+    for setting, concurrency in (("decode", 4), ("prefill", 16), ("prefill", 4)):
+        results.add(replace(one, cell=Cell(setting, concurrency, 0, "plain")))
+    rows = report(results, {"plain": all_arms(BUDGETS)[0]}).rows
+    order = [(row.setting, row.concurrency) for row in rows]
+    assert order == [("prefill", 4), ("prefill", 16), ("decode", 4)]
 
 
 def test_token_costs_are_recovered() -> None:

@@ -12,7 +12,7 @@ from loadtests.compare.analysis.limit import TokenCosts, fit
 from loadtests.compare.analysis.ratios import Ratio, throughput_ratio
 from loadtests.compare.analysis.token_counts import TokenCounts, mean_counts
 from loadtests.compare.arms import Arm
-from loadtests.compare.cells import CellResult, Results
+from loadtests.compare.cells import SETTINGS, CellResult, Results
 from loadtests.compare.streaming import Answer
 
 PLAIN = "plain"
@@ -71,7 +71,8 @@ class Report:
 def report(results: Results, arms: Mapping[str, Arm]) -> Report:
     """The report on all cells of these arms."""
     text = _text_tokens(results, arms)
-    kinds = sorted({(r.cell.setting, r.cell.concurrency) for r in results}, reverse=True)
+    concurrencies = sorted({r.cell.concurrency for r in results})
+    kinds = [(setting.name, level) for setting in SETTINGS for level in concurrencies]
     every = {(*kind, name): results.of(*kind, name) for kind in kinds for name in arms}
     cells = {key: measured for key, measured in every.items() if measured}
     counts = {key: _counts(measured, arms[key[2]], text) for key, measured in cells.items()}

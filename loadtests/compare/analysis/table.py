@@ -46,7 +46,8 @@ def _times(times: Percentiles | None) -> str:
 
 
 def _costs(report: Report) -> Iterator[str]:
-    yield "limit: if a request took nothing but (fitted to the stock arms of this session), in ms"
+    if report.costs:
+        yield "limit: if a request took nothing but (fitted to the stock arms of this run), in ms"
     for concurrency, c in report.costs.items():
         yield (
             f"  concurrency {concurrency:3}: {1e3 * c.base:.1f} + {1e3 * c.encode:.3f} a visual "

@@ -1,4 +1,4 @@
-"""Where a map of relative attention is highest: ViCrop's window search (arXiv 2502.17422).
+"""The window in which a map of relative attention is highest: ViCrop's search (arXiv 2502.17422).
 
 Pure numpy; the rule is that of the paper's released code.
 """
@@ -16,14 +16,14 @@ _RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 
 
 def best_window(attention: NDArray[np.floating], side: float) -> Cells:
-    """The window of `attention` [rows, cols] that holds the most and stands out most.
+    """The window of `attention` [rows, cols] with a high sum that stands out most.
 
-    Windows are squares of one to two times `side` cells, and two at least. Of each size the one
-    with the highest sum is taken; of these, the one that has most more in a cell than its
-    neighbours one cell away.
+    Windows are squares of one to two times `side` cells, and at least two. Of each size the one
+    with the highest sum is taken; of these, the one whose mean exceeds that of its neighbours one
+    cell away by most.
     """
     rows, cols = attention.shape
-    found: list[tuple[float, Cells]] = []
+    windows: list[tuple[float, Cells]] = []
     for ratio in _RATIOS:
         height, width = (min(max(2, int(side * ratio)), limit) for limit in (rows, cols))
         if (height, width) == (rows, cols):
@@ -31,12 +31,12 @@ def best_window(attention: NDArray[np.floating], side: float) -> Cells:
         sums = sliding_window_view(attention, (height, width)).sum(axis=(2, 3))
         y, x = (int(place) for place in np.unravel_index(sums.argmax(), sums.shape))
         stands_out = (sums[y, x] - _beside(sums, y, x)) / (width * height)
-        found.append((float(stands_out), (x, y, x + width, y + height)))
-    return max(found, key=lambda one: one[0])[1] if found else (0, 0, cols, rows)
+        windows.append((float(stands_out), (x, y, x + width, y + height)))
+    return max(windows, key=lambda one: one[0])[1] if windows else (0, 0, cols, rows)
 
 
 def _beside(sums: NDArray[np.floating], y: int, x: int) -> float:
-    """The mean of the windows one cell up, down, left and right, of those that there are."""
+    """The mean sum of the windows one cell up, down, left and right, as far as these exist."""
     places = ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1))
     rows, cols = sums.shape
     values = [sums[place] for place in places if 0 <= place[0] < rows and 0 <= place[1] < cols]
