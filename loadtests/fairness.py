@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,13 +32,13 @@ class Sample:
     pictures: float
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("python -m loadtests.fairness", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--small", type=int, default=20, help="small pictures in each part")
     parser.add_argument("--large", type=int, default=24, help="large pictures in the burst")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     pages = Pages()
     small = [pages.next(SMALL, "JPEG") for _ in range(2 * options.small)]
     large = pages.next(LARGE, "JPEG")
@@ -46,7 +47,6 @@ def main() -> None:
         alone = [_ask(client, model, page) for page in small[: options.small]]
         with ThreadPoolExecutor(options.large) as pool:
             burst = [pool.submit(_ask, client, model, large) for _ in range(options.large)]
-            time.sleep(1)
             beside = [
                 _ask(client, model, page)
                 for page in small[options.small :]
