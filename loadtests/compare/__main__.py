@@ -54,7 +54,6 @@ def _arms(options: argparse.Namespace) -> dict[str, Arm]:
         base=options.base_tokens,
         crop=options.crop_tokens,
         more=tuple(options.more_tokens),
-        gate=options.gate,
         forced=options.model_shape is not None,
     )
     arms = {arm.name: arm for arm in all_arms(budgets)}

@@ -41,12 +41,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Visual tokens of base view and crop, of `plain` with more tokens; and the gate."""
+    """Visual tokens of base view and crop, and of `plain` with more tokens."""
 
     base: int
     crop: int
     more: tuple[int, ...]
-    gate: dict[str, float] | bool
     forced: bool = False
     """For an RPN without trained weights: its whole map is the region, and the gate is told which
     pages are legible."""
@@ -59,7 +58,7 @@ def all_arms(budgets: Budgets) -> list[Arm]:
     if budgets.forced:
         roi["threshold"] = 0.0
     zoom = {"roi": roi}
-    gate = _always({"roi": {**roi, "gate": budgets.gate}})
+    gate = _always({"roi": {**roi, "gate": True}})
     return [
         Arm("plain", "stock", _budget(base), base),
         Arm("plain, longer question", "stock", _budget(base), base, FILLER, calibration=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,13 +46,6 @@ def _parser(about: str) -> argparse.ArgumentParser:
     add("--base-tokens", type=int, default=64, help="of every arm's base view; default: 64")
     add("--crop-tokens", type=int, default=64, help="of the crop; default: 64")
     add("--more-tokens", type=int, nargs="*", default=[256, 1024], help="`plain` with these too")
-    add(
-        "--gate",
-        type=json.loads,
-        default=True,
-        metavar="JSON",
-        help="the `roi.gate` of the arm `gate`; default: the RPN's own",
-    )
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--model", help="a folder or name; default: the shipped one")
     model.add_argument(

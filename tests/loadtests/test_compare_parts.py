@@ -35,7 +35,7 @@ from rpn_plugin.engine.plugin import register
 from rpn_plugin.engine_args import CONNECTOR
 from server.cli.launch import plan as plan_launch
 
-BUDGETS = Budgets(base=64, crop=64, more=(256,), gate={"max_confidence": 0.7})
+BUDGETS = Budgets(base=64, crop=64, more=(256,))
 
 
 def measured(arm: str, round_: int, seconds: float) -> CellResult:
@@ -147,7 +147,7 @@ def test_pages_are_half_legible_and_half_lost() -> None:
 
 
 def test_a_forced_gate_is_right_about_every_page() -> None:
-    forced = Budgets(base=64, crop=64, more=(), gate={}, forced=True)
+    forced = Budgets(base=64, crop=64, more=(), forced=True)
     gate = next(arm for arm in all_arms(forced) if arm.name == "gate")
     legible = gate.fields((896, 896), True)["roi"]
     lost = gate.fields((896, 896), False)["roi"]
