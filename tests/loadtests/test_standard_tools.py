@@ -96,7 +96,7 @@ def test_vllm_bench_serve_compares_roi_on_and_off(commands: Path, endpoint: Endp
     before = metric(endpoint.url, PASS_1)
     run(block("vllm bench serve"), commands, endpoint)
     for roi in ("true", "false"):
-        result = read(commands, f"vllm-roi-{roi}.json")
+        result = read(commands, f"runs/vllm-roi-{roi}.json")
         assert (result["completed"], result["failed"]) == (REQUESTS, 0)
         assert result["total_output_tokens"] == 32 * REQUESTS
         assert {"p99_ttft_ms", "p95_tpot_ms", "p50_e2el_ms", "request_goodput"} <= set(result)
@@ -106,17 +106,17 @@ def test_vllm_bench_serve_compares_roi_on_and_off(commands: Path, endpoint: Endp
 @pytest.mark.slow
 def test_guidellm_measures_goodput_at_a_rate(commands: Path, endpoint: Endpoint) -> None:
     output = run(block("guidellm run"), commands, endpoint)
-    (benchmark,) = read(commands, "rate-4.json")["benchmarks"]
+    (benchmark,) = read(commands, "runs/rate-4.json")["benchmarks"]
     totals = benchmark["metrics"]["request_totals"]
     assert (totals["successful"], totals["errored"]) == (REQUESTS, 0)
     assert "Attainment" in output
-    assert (commands.parent / "rate-4.html").exists()
+    assert (commands.parent / "runs" / "rate-4.html").exists()
 
 
 @pytest.mark.slow
 def test_aiperf_measures_goodput(commands: Path, endpoint: Endpoint) -> None:
     run(block("aiperf profile"), commands, endpoint)
-    result = read(commands, "aiperf/profile_export_aiperf.json")
+    result = read(commands, "runs/aiperf/profile_export_aiperf.json")
     assert result["request_count"]["avg"] == REQUESTS
     assert result["output_sequence_length"]["avg"] == 32
     assert {"time_to_first_token", "inter_token_latency", "request_latency"} <= set(result)
