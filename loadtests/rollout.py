@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         for replica in replicas.values():
             replica.stop()
-    _draw(traffic.requests, restarts, options.out / "rollout.png")
-    return _report(traffic.requests, restarts)
+    draw(traffic.requests, restarts, options.out / "rollout.png")
+    return report(traffic.requests, restarts)
 
 
 def _cores_of(replica: int) -> dict[str, str]:
@@ -85,7 +85,8 @@ def _restart(name: str, replica: Server, traffic: Traffic) -> Restart:
     return Restart(name, terminated, stopped, traffic.now, status)
 
 
-def _report(requests: Sequence[SentRequest], restarts: Sequence[Restart]) -> int:
+def report(requests: Sequence[SentRequest], restarts: Sequence[Restart]) -> int:
+    """Prints the result; 1 if a request failed or a replica ended with another status than 0."""
     for restart in restarts:
         drained, away = restart.stopped - restart.terminated, restart.ready - restart.stopped
         print(
@@ -105,7 +106,8 @@ def _report(requests: Sequence[SentRequest], restarts: Sequence[Restart]) -> int
     return 0 if clean else 1
 
 
-def _draw(requests: Sequence[SentRequest], restarts: Sequence[Restart], target: Path) -> None:
+def draw(requests: Sequence[SentRequest], restarts: Sequence[Restart], target: Path) -> None:
+    """Writes a PNG: the latency of every request over time, and the restarts."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
