@@ -1,4 +1,4 @@
-"""Training killed at any time goes on from its last checkpoint and writes a complete folder."""
+"""Training that is killed resumes from its last checkpoint; what it writes is complete."""
 
 import os
 import signal
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo.recipe import file_digests, read_record, recorded_stages
 from demo.stage import Stage
+from demo.train import SMOKE
 from rpn_plugin.network.checkpoint import load_rpn
 
 pytestmark = pytest.mark.slow
@@ -37,30 +39,33 @@ def test_smoke_recipe_survives_kills(tmp_path: Path) -> None:
     assert again == trained, "the second run trained the vision stage again"
     assert (tmp_path / "model" / "model.safetensors").exists()
     assert load_rpn(tmp_path / "model" / "rpn").config.base_layers == 6
+    recipe = {name: stage.sha256 for name, stage in SMOKE.stages().items()}
+    assert recorded_stages(tmp_path / "model") == recipe
+    assert read_record(tmp_path / "model")["files"] == file_digests(tmp_path / "model")
 
 
-def test_stage_goes_on_where_its_checkpoint_was(tmp_path: Path) -> None:
+def test_a_stage_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     class Killed(Exception):
         pass
 
     def counting(stop: int) -> list[int]:
         part = torch.nn.Linear(1, 1)
         stage = Stage("count", tmp_path, 6, {"part": part}, save_every=0.0)
-        seen = []
+        numbers = []
 
         def step(number: int) -> dict[str, float]:
             if number == stop:
                 raise Killed
-            seen.append(number)
+            numbers.append(number)
             part.weight.data.fill_(float(number))
             return {}
 
         try:
             stage.run(step)
         except Killed:
-            return seen
+            return numbers
         assert part.weight.item() == 5
-        return seen
+        return numbers
 
     assert counting(stop=4) == [0, 1, 2, 3]
     assert counting(stop=-1) == [4, 5]
