@@ -14,6 +14,8 @@ import pytest
 from demo.architecture import MODEL_DIR
 from demo.recipe import file_digests
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "rpn_plugin", "server", "demo/model")
 """What the Dockerfile copies to build a wheel."""
