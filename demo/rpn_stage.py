@@ -27,7 +27,7 @@ RPN_SEED = 303
 SETTINGS = DistillSettings(
     tap_layer=1, depth=2, base_tokens=BASE_TOKENS, crop_tokens=CROP_TOKENS,
     heads="auto", head_count=8, calibration=128, response="none",
-    label_options="relative_peak", foreground=0.3, label_batch=16, shard=256,
+    label_options="relative_peak", foreground=0.2, label_batch=16, shard=256,
     epochs=10, batch=64, micro_batch=64, lr=1e-3, beta1=0.9, beta2=0.999, weight_decay=0.0,
     warmup=0.03, clip=1.0, validation=200, seed=0, precision="bfloat16",
     cache_states=True, checkpoint_seconds=60, workers=1,
