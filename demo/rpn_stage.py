@@ -34,8 +34,9 @@ SETTINGS = DistillSettings(
 """Labels come from the attention of the question's last token alone: this model looks for the
 thing there, and hardly ever while it answers. So no answer has to be generated.
 
-The threshold is named because the rule of `sdrpn distill` chooses .2 or .3 by chance here: it
-has 200 held-out questions. On validation pages every RPN that was tried answers more questions at .3."""
+The threshold is named because the rule of `sdrpn distill` chooses .2 or .3 by chance here: it has
+200 held-out questions. On validation pages, every RPN that was tried answers more questions at .3.
+"""
 
 
 @dataclass(frozen=True)
