@@ -28,12 +28,13 @@ from server import guard, playground, routes
 from server.api.roi_settings import RoiDefaults
 from server.guard.admission import Admission
 from server.guard.deadlines import RunningRequests
+from server.guard.error_form import ErrorForm
 from server.guard.keys import take_vllm_keys
 from server.handlers.anthropic import TwoPassMessages
 from server.handlers.batch import TwoPassBatch
 from server.handlers.chat import TwoPassChat
 from server.handlers.responses import TwoPassResponses
-from server.handlers.tokenize import TextTokenization
+from server.handlers.tokenize import ZoomedTokenization
 from server.lifecycle import Lifecycle
 from server.observe import metrics
 from server.observe import middlewares as observe
@@ -70,6 +71,7 @@ class SdrpnEndpointPlugin:
         app.add_middleware(ReportHeader)
         self._guard(app)
         observe.install(app)
+        app.add_middleware(ErrorForm, cors=bool(app.state.args.allowed_origins))
 
     async def init_state(self, engine_client: Any, state: State, args: Namespace) -> None:
         """Wraps vLLM's handlers with the two passes.
@@ -118,7 +120,7 @@ def _wrap_handlers(state: State, zoom: Zoom) -> None:
         state.openai_serving_responses, vllm_chat, zoom
     )
     state.anthropic_serving_messages = TwoPassMessages(state.anthropic_serving_messages, zoom)
-    state.serving_tokenization = TextTokenization(state.serving_tokenization)
+    state.serving_tokenization = ZoomedTokenization(state.serving_tokenization, chat)
 
 
 def _sources(settings: Settings) -> PictureSources:

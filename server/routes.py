@@ -17,7 +17,7 @@ from vllm.entrypoints.serve.utils.api_utils import (
 )
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from server.api.errors import RequestError
+from server.api.errors import NotFound, RequestError
 from server.handlers.chat import TwoPassChat
 from server.observe import metrics
 
@@ -55,6 +55,16 @@ router.add_api_route(
     methods=["POST"],
     dependencies=[Depends(validate_json_request)],
 )
+
+
+@router.get("/v1/models/{model_id:path}")
+async def model(model_id: str, raw_request: Request) -> JSONResponse:
+    """One of the models that `/v1/models` lists. Raises NotFound."""
+    models = await raw_request.app.state.openai_serving_models.show_available_models()
+    for card in models.data:
+        if card.id == model_id:
+            return JSONResponse(card.model_dump())
+    raise NotFound(f"the model {model_id!r} does not exist", "model")
 
 
 @router.get("/health/live")

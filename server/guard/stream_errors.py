@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from server.api.errors import RequestError
+from server.guard.error_form import anthropic_error
 
 
 def last_event(path: str, error: RequestError) -> str:
@@ -16,7 +17,7 @@ def last_event(path: str, error: RequestError) -> str:
     """
     body = error.body()
     if path == "/v1/messages":
-        return _named({"type": "error", "error": {"type": error.type, "message": str(error)}})
+        return _named(anthropic_error(error.status, str(error)))
     if path == "/v1/responses":
         return _named({"type": "error", "code": error.type, "message": str(error), "param": None})
     return f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n"

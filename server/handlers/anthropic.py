@@ -16,8 +16,9 @@ from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 
 from server.api.errors import RequestError
 from server.handlers.chat import ChatAnswer, TwoPassChat
+from server.handlers.wrapper import HandlerWrapper
 from server.observe import metrics
-from server.pictures.parts import find_pictures, plain_messages
+from server.passes.pass1 import Pass1Refused
 
 
 class TwoPassMessages(TwoPassChat):
@@ -38,20 +39,39 @@ class TwoPassMessages(TwoPassChat):
         self, request: ChatCompletionRequest, raw_request: Request | None = None
     ) -> ChatAnswer:
         """The answer to the chat that vLLM makes of a messages request. Raises RequestError."""
-        roi = (await raw_request.json()).get("roi") if raw_request else None
+        roi = await _roi(raw_request)
         return await super().create_chat_completion(
             request.model_copy(update={"roi": roi}), raw_request
         )
 
     async def count_tokens(self, request: Any, raw_request: Request | None = None) -> Any:
-        """vLLM's count of a request without pictures."""
-        messages = self._handler.to_chat_completion_request(request).messages
+        """The tokens of the prompt that an answer to this request would rest on."""
+        counter = _TokenCounter(self, raw_request)
         try:
-            if find_pictures(plain_messages(messages)):
-                raise RequestError("tokens of chats with pictures are not counted", "messages")
+            return await AnthropicServingMessages.count_tokens(counter, request, raw_request)
         except RequestError as error:
             return _error_response(error)
-        return await self._handler.count_tokens(request, raw_request)
+        except Pass1Refused as refusal:
+            return refusal.response
+
+
+class _TokenCounter(HandlerWrapper):
+    """The messages handler for one count: it renders the chat as pass 2 would send it."""
+
+    def __init__(self, messages: TwoPassMessages, raw_request: Request | None) -> None:
+        super().__init__(messages)
+        self._raw_request = raw_request
+
+    async def render_chat_request(self, request: ChatCompletionRequest) -> Any:
+        """vLLM's rendering of the chat with its views. Raises RequestError, Pass1Refused."""
+        roi = await _roi(self._raw_request)
+        chat = request.model_copy(update={"roi": roi})
+        zoomed = await self._handler.pass2_request(chat, self._raw_request)
+        return await self._handler.online_renderer.render_chat(zoomed, skip_mm_cache=True)
+
+
+async def _roi(raw_request: Request | None) -> Any:
+    return (await raw_request.json()).get("roi") if raw_request else None
 
 
 def _error_response(error: RequestError) -> ErrorResponse:

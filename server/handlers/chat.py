@@ -76,6 +76,17 @@ class TwoPassChat(HandlerWrapper):
         )
         return answer
 
+    async def pass2_request(
+        self, request: ChatCompletionRequest, raw_request: Request | None = None
+    ) -> ChatCompletionRequest:
+        """The request that pass 2 would answer, to count its tokens.
+
+        Raises RequestError, Pass1Refused.
+        """
+        chat = _parse(request)
+        zoomed = await self.zoom.run(chat, self._handler, raw_request) if chat.pictures else chat
+        return request.model_copy(update={"messages": zoomed.messages})
+
     async def regions(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
     ) -> RoiReport | ErrorResponse:

@@ -21,6 +21,7 @@ from vllm.entrypoints.openai.responses.protocol import (
 )
 from vllm.entrypoints.openai.responses.utils import construct_input_messages, construct_tool_dicts
 
+from server.api.errors import RequestError
 from server.api.outcomes import Outcome
 from server.api.roi_report import NO_PICTURE
 from server.handlers.wrapper import HandlerWrapper
@@ -57,6 +58,8 @@ class TwoPassResponses(HandlerWrapper):
             zoomed = await self._zoom.run(chat, self._chat_handler, raw_request)
         except Pass1Refused as refusal:
             return refusal.response
+        except RequestError as error:
+            raise _in_terms_of_items(error) from None
         pass2 = Pass2(zoomed.report)
         answer = await pass2.run(
             self._handler.create_responses,
@@ -78,7 +81,18 @@ class TwoPassResponses(HandlerWrapper):
             self._handler.msg_store.get(earlier) if response else None,
             response.output if response else None,
         )
-        return parse_chat(_as_chat(request), items, roi, request.kv_transfer_params, to_chat)
+        try:
+            return parse_chat(_as_chat(request), items, roi, request.kv_transfer_params, to_chat)
+        except RequestError as error:
+            raise _in_terms_of_items(error) from None
+
+
+def _in_terms_of_items(error: RequestError) -> RequestError:
+    """`error` in the words of the Responses API, which has no `messages`."""
+    error.args = (str(error).replace("image_url part", "input_image part"),)
+    if error.param == "messages":
+        error.param = "input"
+    return error
 
 
 def _with_views(request: ResponsesRequest, items: list[Any]) -> ResponsesRequest:

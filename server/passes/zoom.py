@@ -115,6 +115,8 @@ def _proposal_without_pass1(chat: ParsedChat, settings: RoiSettings) -> Proposal
     """The regions of a chat that needs no pass 1; None if it needs one."""
     if not settings.enabled:
         return Proposal([], Outcome.OFF, skipped="off")
+    if chat.options is None and all(picture.detail == "low" for picture in chat.pictures):
+        return Proposal([], Outcome.OFF, skipped="detail_low")
     if settings.boxes:
         given = [RegionReport(box=list(box), score=1.0) for box in settings.boxes]
         return Proposal(given, Outcome.BOXES_GIVEN)

@@ -41,6 +41,7 @@ class PicturePart:
 
     message: int
     part: int
+    detail: str | None = field(default=None, kw_only=True)
     url: str = field(hash=False)  # megabytes of data: URL, on the event loop
 
 
@@ -70,7 +71,7 @@ def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
     without a URL, and for a picture in a system prompt: vLLM joins several of these to one text.
     """
     found = [
-        PicturePart(m, p, _url(part))
+        PicturePart(m, p, _url(part), detail=_detail(part))
         for m, message in enumerate(messages)
         for p, part in enumerate(_parts(message))
         if _is_picture(part)
@@ -123,6 +124,12 @@ def _is_picture(part: Any) -> bool:
     raise BadPicture(
         f"content parts of type {kind!r} are not taken; pictures come as image_url parts"
     )
+
+
+def _detail(part: Message) -> Any:
+    """OpenAI's `detail`: beside the URL in a chat, beside `image_url` in the Responses API."""
+    url = part[_PICTURE_KEY]
+    return url.get("detail") if isinstance(url, dict) else part.get("detail")
 
 
 def _url(part: Message) -> str:

@@ -92,8 +92,20 @@ def test_bad_input_is_an_error_in_anthropics_format(endpoint: Endpoint, wrong: A
     assert answer.json()["error"]["message"]
 
 
-def test_tokens_of_text_are_counted_and_of_pictures_not(endpoint: Endpoint) -> None:
+@ROI
+def test_tokens_of_pictures_are_those_that_an_answer_costs(endpoint: Endpoint, roi: Any) -> None:
+    request = {**body(encoded(noise(310, 200))), **fields(roi)}
+    counted = post(endpoint.url, request, "/v1/messages/count_tokens").json()["input_tokens"]
+    usage = post(endpoint.url, request, "/v1/messages").json()["usage"]
+    cached = usage.get("cache_read_input_tokens") or 0
+    assert counted == usage["input_tokens"] + cached
+    chatted = chat(picture_part(noise(310, 200)), QUESTION, roi=roi)
+    tokenized = post(endpoint.url, chatted, "/tokenize").json()
+    answered = post(endpoint.url, chatted).json()
+    assert tokenized["count"] == answered["usage"]["prompt_tokens"]
+
+
+def test_tokens_of_text_are_counted(endpoint: Endpoint) -> None:
     text = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
     counted = post(endpoint.url, text, "/v1/messages/count_tokens")
     assert counted.json()["input_tokens"] > 0
-    assert post(endpoint.url, body(), "/v1/messages/count_tokens").status_code == 400

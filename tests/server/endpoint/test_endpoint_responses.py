@@ -82,7 +82,9 @@ def test_pictures_are_checked_as_in_a_chat(endpoint: Endpoint, picture: Any) -> 
     body = {"model": MODEL, "input": [{"role": "user", "content": [picture]}]}
     answer = post(endpoint.url, body, "/v1/responses")
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "messages"
+    assert answer.json()["error"]["param"] == "input"
+    assert "messages" not in answer.json()["error"]["message"]
+    assert "image_url part" not in answer.json()["error"]["message"]
 
 
 def test_a_picture_in_a_tools_output(endpoint: Endpoint) -> None:
