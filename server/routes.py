@@ -30,6 +30,7 @@ router = APIRouter()
 def attach(app: FastAPI) -> None:
     """Adds the routes to vLLM's app, and the handler that answers a RequestError."""
     app.include_router(router)
+    app.router.redirect_slashes = False  # `ErrorForm` takes trailing slashes off
     app.add_exception_handler(RequestError, _answer_request_error)
 
 
