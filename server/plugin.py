@@ -81,7 +81,9 @@ class SdrpnEndpointPlugin:
         """
         await _check_generates(engine_client)
         defaults = _defaults(args, self._settings, engine_client)
-        pictures = PictureRoom(_sources(self._settings), defaults.image)
+        pictures = PictureRoom(
+            _sources(self._settings), defaults.image, self._settings.max_pictures
+        )
         _wrap_handlers(state, Zoom(defaults, pictures))
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:

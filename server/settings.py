@@ -72,6 +72,11 @@ class Settings(BaseModel):
     media_folder: DirectoryPath | None = Field(
         default=None, description="folder that `file:` URLs may name pictures in"
     )
+    max_pictures: int = Field(
+        default=16,
+        ge=1,
+        description="pictures in one chat; each costs a decode and up to `base_tokens` tokens",
+    )
     max_inflight: int = Field(
         default=256, ge=1, description="requests in flight; more are answered 429"
     )

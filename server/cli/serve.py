@@ -10,10 +10,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+import rpn_plugin.model_flags
 from server.cli import launch
-from server.cli import setting_flags as flags
 from server.cli.vllm_arguments import ArgumentError, expand_config
-from server.settings import KEY_VARIABLE
+from server.settings import KEY_VARIABLE, PREFIX, Settings
 
 _USAGE = "sdrpn serve [--flag=value ...] [MODEL] [--rpn PATH] [--print] [any vllm flag ...]"
 _ABOUT = """\
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--print", action="store_true", help="show vLLM's command line and environment, and exit"
     )
-    flags.add_flags(parser)
+    add_setting_flags(parser)
     try:
         options, vllm_arguments = parser.parse_known_args(expand_config(flags_given))
-        environment = {**os.environ, **flags.variables(options)}
+        environment = {**os.environ, **setting_variables(options)}
         planned = launch.plan(model, options.rpn, vllm_arguments, environment, options.rpn_cache_gb)
     except (ArgumentError, launch.LaunchError) as error:
         print(f"sdrpn serve: {error}", file=sys.stderr)
@@ -54,6 +54,20 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     launch.run(planned)
     return 0  # not reached: the process has become the server
+
+
+def add_setting_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for every field of Settings; without the flag, the variable keeps its value."""
+    group = parser.add_argument_group(f"settings (also environment variables, {PREFIX}...)")
+    rpn_plugin.model_flags.add_flags(group, Settings)
+
+
+def setting_variables(options: argparse.Namespace) -> dict[str, str]:
+    """The environment variables for the settings in `options`."""
+    return {
+        PREFIX + name.upper(): ",".join(value) if isinstance(value, list) else str(value)
+        for name, value in rpn_plugin.model_flags.given(options, Settings).items()
+    }
 
 
 def _take_model(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

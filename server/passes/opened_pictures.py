@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from rpn_plugin.families.base import ImageGrid
+from server.api.errors import BadPicture
 from server.api.roi_report import RegionReport
 from server.observe import metrics
 from server.pictures.files import Picture, PictureFile, open_picture
@@ -42,9 +43,10 @@ class OpenedPictures:
 class PictureRoom:
     """Opens, decodes, scales and crops pictures on the picture threads."""
 
-    def __init__(self, sources: PictureSources, image: ImageGrid) -> None:
+    def __init__(self, sources: PictureSources, image: ImageGrid, max_pictures: int) -> None:
         self._sources = sources
         self._image = image
+        self._max_pictures = max_pictures
         self._lanes = PictureLanes()
 
     async def open(
@@ -56,9 +58,12 @@ class PictureRoom:
     ) -> OpenedPictures:
         """Decodes one picture after another; only `zoomed`, the last, stays decoded.
 
-        `held_pixels` keeps the memory for it reserved. Raises RequestError for a picture that
-        cannot be read.
+        `held_pixels` keeps the memory for it reserved. Raises RequestError for too many pictures
+        and for a picture that cannot be read.
         """
+        if len(pictures) > self._max_pictures:
+            limit = f"at most {self._max_pictures} are taken"
+            raise BadPicture(f"{len(pictures)} pictures in one chat; {limit}")
         views: dict[PicturePart, View] = {}
         for at in [*(other for other in pictures if other is not zoomed), zoomed]:
             await held_pixels.aclose()

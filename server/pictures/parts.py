@@ -14,9 +14,6 @@ from typing import Any
 
 from server.api.errors import BadPicture, RequestError
 
-MAX_PICTURES = 16
-"""Pictures one chat may hold. Each costs a decode and up to `base_tokens` prompt tokens."""
-
 _TEXT_TYPES = {"text", "input_text", "output_text", "refusal", "thinking", "tool_reference"}
 _TEXT_ROLES = {"system", "developer"}
 # vLLM takes a part for media by the keys it has, whatever its `type` says; so do we.
@@ -67,8 +64,8 @@ def _plain(message: Any) -> Any:
 def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
     """The picture parts of `messages` (from `plain_messages`) in reading order.
 
-    Raises BadPicture for more than MAX_PICTURES, for media of any other kind, for a picture part
-    without a URL, and for a picture in a system prompt: vLLM joins several of these to one text.
+    Raises BadPicture for media of any other kind, for a picture part without a URL, and for a
+    picture in a system prompt: vLLM joins several of these to one text.
     """
     found = [
         PicturePart(m, p, _url(part), detail=_detail(part))
@@ -78,8 +75,6 @@ def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
     ]
     if any(messages[at.message].get("role") in _TEXT_ROLES for at in found):
         raise BadPicture("system and developer messages hold text; send pictures as the user")
-    if len(found) > MAX_PICTURES:
-        raise BadPicture(f"{len(found)} pictures in one chat; at most {MAX_PICTURES} are taken")
     return found
 
 

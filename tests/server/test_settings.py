@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from server.cli import main as cli
-from server.cli.setting_flags import add_flags, variables
+from server.cli.serve import add_setting_flags, setting_variables
 from server.settings import KEY_VARIABLE, PREFIX, Settings, SettingsError, read_settings
 
 
 def given(*flags: str) -> Settings:
     """What the server would read after `sdrpn serve` with `flags`."""
     parser = argparse.ArgumentParser()
-    add_flags(parser)
-    return read_settings(variables(parser.parse_args(flags)))
+    add_setting_flags(parser)
+    return read_settings(setting_variables(parser.parse_args(flags)))
 
 
 def test_nothing_given_is_the_default() -> None:

@@ -22,7 +22,7 @@ from vllm.entrypoints.launchers.api_server import entry
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-from server.api.roi import MAX_REGIONS
+from server.api.roi_options import MAX_REGIONS
 from server.cli.launch import LaunchError, _plugins, plan
 from server.cli.main import main
 from server.shipped_model import SHIPPED_MODEL
@@ -274,6 +274,11 @@ def test_what_is_ours_is_not_given_away(given: list[str], reason: str) -> None:
         plan(None, None, given, {})
 
 
+def test_two_limits_on_images_are_refused() -> None:
+    with pytest.raises(LaunchError, match="both limit images"):
+        plan(None, None, ["--limit-mm-per-prompt.image=2"], {"SDRPN_MAX_PICTURES": "3"})
+
+
 @pytest.mark.parametrize(
     ("given", "count"),
     [
@@ -283,7 +288,9 @@ def test_what_is_ours_is_not_given_away(given: list[str], reason: str) -> None:
     ],
 )
 def test_a_limit_on_images_leaves_room_for_crops(given: list[str], count: int) -> None:
-    limits = option(plan(None, None, given, {}).arguments, "--limit-mm-per-prompt")
+    planned = plan(None, None, given, {})
+    assert planned.environment["SDRPN_MAX_PICTURES"] == str(count)
+    limits = option(planned.arguments, "--limit-mm-per-prompt")
     assert limits["image"]["count"] == count + MAX_REGIONS
     assert ("width" in limits["image"]) == (count == 3)
 

@@ -34,7 +34,7 @@ DEFAULTS = RoiDefaults(threshold=0.5, base_tokens=16, crop_tokens=16, max_view_t
 
 
 def two_pass(handler: Any) -> TwoPassChat:
-    pictures = PictureRoom(PictureSources(Fetcher(MediaPolicy())), DEFAULTS.image)
+    pictures = PictureRoom(PictureSources(Fetcher(MediaPolicy())), DEFAULTS.image, 16)
     return TwoPassChat(handler, Zoom(DEFAULTS, pictures))
 
 

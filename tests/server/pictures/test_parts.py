@@ -6,7 +6,6 @@ import pytest
 
 from server.api.errors import BadPicture
 from server.pictures.parts import (
-    MAX_PICTURES,
     PicturePart,
     find_pictures,
     plain_messages,
@@ -76,10 +75,3 @@ def test_other_media_and_pictures_without_a_url_are_refused(part: dict[str, Any]
 def test_a_picture_hidden_in_a_text_part_is_still_a_picture() -> None:
     part = {"type": "text", "text": "x", "image_url": URL, "uuid": "y"}
     assert find_pictures([{"role": "user", "content": [part]}]) == [PicturePart(0, 0, URL)]
-
-
-def test_the_number_of_pictures_is_limited() -> None:
-    many = [{"role": "user", "content": [PICTURE]}] * MAX_PICTURES
-    assert len(find_pictures(many)) == MAX_PICTURES
-    with pytest.raises(BadPicture, match=f"at most {MAX_PICTURES}"):
-        find_pictures([*many, {"role": "user", "content": [PICTURE]}])
