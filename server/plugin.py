@@ -65,6 +65,7 @@ class SdrpnEndpointPlugin:
 
         vLLM puts its middlewares (CORS, request ids, a key check of its own) around these later.
         """
+        app.root_path = (app.root_path or "").rstrip("/")
         routes.attach(app)
         if self._settings.playground:
             playground.attach(app)

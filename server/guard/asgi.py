@@ -29,10 +29,22 @@ INFERENCE = frozenset(
 _DISCARD_SECONDS = 5.0
 
 
+def route_path(scope: Scope) -> str:
+    """The path that Starlette's router matches: without the root path, where a proxy leaves that.
+
+    Routes, guards and logs must see the same path.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not root or not f"{path}/".startswith(f"{root}/"):
+        return path
+    return path.removeprefix(root) or "/"
+
+
 def is_inference(scope: Scope) -> bool:
     """Whether this is a request that is admitted, counted and given a deadline."""
     return bool(
-        scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in INFERENCE
+        scope["type"] == "http" and scope["method"] == "POST" and route_path(scope) in INFERENCE
     )
 
 

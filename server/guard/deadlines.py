@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import DeadlineExceeded, RequestError, ServiceUnavailable
-from server.guard.asgi import is_inference, refuse
+from server.guard.asgi import is_inference, refuse, route_path
 from server.guard.stream_errors import last_event
 
 DEADLINE_HEADER = "x-request-timeout"
@@ -132,7 +132,7 @@ class _Exchange:
             unread = not self._body_read
             await refuse(self.error, scope, self._receive, self._send, unread=unread)
         elif _is_stream(self._answer):
-            event = last_event(scope["path"], self.error).encode()
+            event = last_event(route_path(scope), self.error).encode()
             await self._send({"type": "http.response.body", "body": event, "more_body": False})
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.guard.asgi import route_path
+
 _HEALTH = frozenset({"/health", "/health/live", "/health/ready", "/ping"})
 _EXPOSED_HEADERS = "X-Sdrpn-Roi, X-Request-Id, Retry-After"
 
@@ -75,7 +77,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             if self._cors and "origin" in Headers(scope=self._scope):
                 MutableHeaders(scope=message)["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
-            if message["status"] >= 400 and self._scope["path"] not in _HEALTH:
+            if message["status"] >= 400 and route_path(self._scope) not in _HEALTH:
                 self._error = message
                 return
         elif message["type"] == "http.response.body" and self._error is not None:
@@ -86,7 +88,7 @@ class _Answer:
         await self._send(message)
 
     async def _send_error(self, start: Message) -> None:
-        body = error_body(self._scope["path"], start["status"], bytes(self._body))
+        body = error_body(route_path(self._scope), start["status"], bytes(self._body))
         headers = MutableHeaders(scope=start)
         headers["content-type"] = "application/json"
         headers["content-length"] = str(len(body))
@@ -95,14 +97,17 @@ class _Answer:
 
 
 def _regular(scope: Scope) -> Scope:
-    """`scope` without a trailing slash, and with GET for HEAD on a health route.
+    """`scope` with its root path and no trailing slash, and with GET for HEAD on a health route.
 
+    A proxy may remove the root path or leave it; Starlette's mounts need it.
     The HTTP server drops the body of an answer to HEAD by itself.
     """
-    path = scope["path"].rstrip("/") or "/"
-    if path.startswith("/playground"):
-        return scope
-    is_head = scope["method"] == "HEAD" and path in _HEALTH
+    root = scope.get("root_path", "")
+    route = route_path(scope)
+    if not route.startswith("/playground"):
+        route = route.rstrip("/") or "/"
+    path = root + route
+    is_head = scope["method"] == "HEAD" and route in _HEALTH
     return {**scope, "path": path, "method": "GET" if is_head else scope["method"]}
 
 

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.errors import Unauthorized
-from server.guard.asgi import refuse
+from server.guard.asgi import refuse, route_path
 
 KEYLESS = frozenset({"/health/live", "/health/ready"})
 """Paths of Kubernetes' probes, which send no key."""
@@ -54,7 +54,7 @@ class KeyGuard:
     def _passes(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         return (
-            scope["path"] in self._keyless
+            route_path(scope) in self._keyless
             or _is_preflight(scope, headers)
             or self._is_key(_offered(headers))
         )

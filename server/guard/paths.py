@@ -12,7 +12,7 @@ import re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.errors import NotFound
-from server.guard.asgi import INFERENCE, refuse
+from server.guard.asgi import INFERENCE, refuse, route_path
 
 _OPEN = INFERENCE | {
     "/",
@@ -54,7 +54,7 @@ class PathGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI exchange."""
-        if scope["type"] == "http" and not self._is_open(scope["path"]):
+        if scope["type"] == "http" and not self._is_open(route_path(scope)):
             await refuse(NotFound(f"there is nothing at {scope['path']}"), scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})

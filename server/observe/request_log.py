@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.roi_report import RoiReport
-from server.guard.asgi import is_inference
+from server.guard.asgi import is_inference, route_path
 from server.observe.report_header import STATE
 from server.observe.request_ids import current_request_id
 
@@ -49,14 +49,15 @@ class RequestLog:
 def _log(scope: Scope, status: int | None, seconds: float) -> None:
     report = scope.get("state", {}).get(STATE)
     roi = _fields(report) if isinstance(report, RoiReport) else {}
+    path = route_path(scope)
     logger.info(
         "%s %s in %.3f s, id %s%s",
-        scope["path"],
+        path,
         status or "unanswered",
         seconds,
         current_request_id(),
         "".join(f", {name} {value}" for name, value in roi.items()),
-        extra={"path": scope["path"], "status": status, "seconds": round(seconds, 4), **roi},
+        extra={"path": path, "status": status, "seconds": round(seconds, 4), **roi},
     )
 
 

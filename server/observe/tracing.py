@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.guard.asgi import is_inference
+from server.guard.asgi import is_inference, route_path
 from server.observe.request_ids import current_request_id
 
 _NAME = "sdrpn"
@@ -54,7 +54,7 @@ class TraceRequests:
             return
         caller = _W3C.extract(dict(Headers(scope=scope)))
         tracer = trace.get_tracer(_NAME)
-        with tracer.start_as_current_span(scope["path"], caller, SpanKind.SERVER) as span:
+        with tracer.start_as_current_span(route_path(scope), caller, SpanKind.SERVER) as span:
             span.set_attribute("request.id", current_request_id() or "")
             if span.is_recording():
                 _W3C.inject(MutableHeaders(scope=scope))

@@ -85,6 +85,7 @@ def vllm_app(*flags: str) -> FastAPI:
     """vLLM's app without its routes, as `build_app` makes it."""
     app = FastAPI()
     app.state.args = make_arg_parser(FlexibleArgumentParser()).parse_args(list(flags))
+    app.root_path = app.state.args.root_path
     (plugin,) = load_endpoint_plugins(("generate",))
     plugin.attach_router(app)
     init_entrypoints_middleware(app.state.args, app, ("generate",))
@@ -142,3 +143,24 @@ uvloop.run(main())
     last_line = done.stderr.rstrip().splitlines()[-1]
     assert last_line.startswith("sdrpn: ")
     assert "SDRPN_MAX_INFLIGHT: " in last_line
+
+
+@pytest.mark.parametrize("root_path", ["/api", "/api/", "/v1", "/health"])
+async def test_a_proxys_prefix_is_left_or_removed(
+    root_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--root-path`: paths have the prefix if the proxy leaves it, and not if it removes it."""
+    monkeypatch.setenv("SDRPN_API_KEY", "k3y")
+    app = vllm_app("--root-path", root_path)
+    app.add_api_route("/v1/models", lambda: "models")
+    transport = httpx.ASGITransport(app=app)
+    key = {"Authorization": "Bearer k3y"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://vllm.test") as client:
+        for prefix in ("", root_path.rstrip("/")):
+            if prefix == "" and root_path == "/v1":
+                continue  # a path of the API that begins with the prefix has lost it
+            assert (await client.get(f"{prefix}/v1/models", headers=key)).status_code == 200
+            assert (await client.get(f"{prefix}/v1/models")).status_code == 401
+            assert (await client.get(f"{prefix}/sleep", headers=key)).status_code == 404
+            assert (await client.get(f"{prefix}/playground/main.js")).status_code == 200
+        assert (await client.get(f"{root_path.rstrip('/')}/")).status_code == 200
