@@ -104,6 +104,18 @@ class BodyTooLarge(RequestError):
     type = "ContentTooLargeError"
 
 
+class UnsupportedEncoding(RequestError):
+    """A request whose body is compressed in a way that the server does not unpack."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    type = "UnsupportedMediaTypeError"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the server unpacks."""
+        return {"Accept-Encoding": "gzip, deflate"}
+
+
 class RequestTimeout(RequestError):
     """A request whose body does not arrive in time."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import BodyTooLarge, RequestError, RequestTimeout, TooManyRequests
 from server.guard.asgi import refuse
+from server.guard.content_encoding import Unpacker
 
 MAX_BODY_BYTES = 64 * 2**20
 """A few pictures of the largest size, or many of a usual one."""
@@ -33,7 +35,8 @@ class _Held:
 class BodyGuard:
     """ASGI middleware: 413 for too many bytes, 429 while all bodies together have too many.
 
-    The whole body is read here and passed on in one message.
+    The whole body is read here, unpacked if it is compressed, and passed on in one message. Limits
+    count unpacked bytes.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class BodyGuard:
             return
         held = _Held()
         try:
-            body = await self._read(receive, held)
+            headers = Headers(scope=scope)
+            unpacker = Unpacker(", ".join(headers.getlist("content-encoding")))
+            body = await self._read(receive, held, unpacker)
         except RequestError as error:
             self._release(held)  # before the answer: it may wait for the client
             await refuse(error, scope, receive, send, unread=not held.whole)
@@ -60,12 +65,12 @@ class BodyGuard:
             self._release(held)
             return
         try:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(_plain(scope, len(body)), _replay(body, receive), send)
         finally:
             self._release(held)
 
-    async def _read(self, receive: Receive, held: _Held) -> bytes:
-        """The whole body; `held` counts its bytes, also if reading raises."""
+    async def _read(self, receive: Receive, held: _Held, unpacker: Unpacker) -> bytes:
+        """The whole body, unpacked; `held` counts its bytes, also if reading raises."""
         body = bytearray()
         try:
             async with asyncio.timeout(MAX_UPLOAD_SECONDS):
@@ -73,15 +78,17 @@ class BodyGuard:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _Disconnected
-                    chunk = message.get("body", b"")
                     held.whole = not message.get("more_body", False)
-                    self._hold(held, len(chunk))
-                    body += chunk
+                    for piece in unpacker.unpack(message.get("body", b"")):
+                        self._hold(held, len(piece))
+                        body += piece
+                        await asyncio.sleep(0)  # others run while a large body is unpacked
         except TimeoutError as error:
             limit = f"{MAX_UPLOAD_SECONDS:.0f} s"
             raise RequestTimeout(
                 f"the request's body took longer than {limit} to arrive"
             ) from error
+        unpacker.finish()
         return bytes(body)
 
     def _hold(self, held: _Held, more: int) -> None:
@@ -96,6 +103,18 @@ class BodyGuard:
 
     def _release(self, held: _Held) -> None:
         self._together_held -= held.bytes
+
+
+def _plain(scope: Scope, length: int) -> Scope:
+    """`scope` with the headers of a body of `length` bytes that is not compressed."""
+    if "content-encoding" not in Headers(scope=scope):
+        return scope
+    headers = [
+        (name, str(length).encode() if name == b"content-length" else value)
+        for name, value in scope["headers"]
+        if name != b"content-encoding"
+    ]
+    return {**scope, "headers": headers}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
