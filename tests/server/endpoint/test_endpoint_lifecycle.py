@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -75,6 +76,7 @@ def guarded(
     port = metrics_url.split(":")[2].split("/")[0]
     flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
     flags += ["--media-any-public", "--media-folder", str(folder)]
+    flags += ["--limit-mm-per-prompt.image=1", "--root-path=/api"]
     with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
         yield endpoint
 
@@ -118,6 +120,38 @@ def test_a_chat_that_says_nothing_of_roi_follows_the_server(guarded: Endpoint) -
     body = chat(picture_part(noise(100, 80)), QUESTION)
     assert post(guarded, body).json()["roi"]["skipped"] == "off"
     assert post(guarded, {**body, "roi": True}).json()["roi"]["skipped"] != "off"
+
+
+def test_a_limit_on_images_counts_those_of_the_caller(guarded: Endpoint) -> None:
+    pictures = [picture_part(noise(300, 200, seed)) for seed in (1, 2)]
+    roi = {"threshold": 0.0, "max_regions": 2}
+    answer = post(guarded, chat(pictures[0], QUESTION, roi=roi))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["roi"]["regions"], "the crop is not the caller's"
+    refused = post(guarded, chat(*pictures, QUESTION))
+    assert refused.status_code == 400
+    assert "at most 1" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+def test_a_proxy_may_leave_its_prefix_or_remove_it(guarded: Endpoint, prefix: str) -> None:
+    url = f"{guarded.url}{prefix}"
+    assert httpx.get(f"{url}/v1/models").status_code == 401
+    assert httpx.get(f"{url}/v1/models", headers=WITH_KEY).status_code == 200
+    assert httpx.get(f"{url}/playground/main.js").status_code == 200
+    body = chat(picture_part(noise(100, 80)), QUESTION)
+    route = f"{url}/v1/chat/completions"
+    assert httpx.post(route, json=body, headers=WITH_KEY, timeout=120).json()["roi"]
+
+
+def test_a_chat_may_be_compressed(guarded: Endpoint) -> None:
+    body = gzip.compress(json.dumps(chat(picture_part(noise(100, 80)), QUESTION)).encode())
+    headers = {**WITH_KEY, "Content-Type": "application/json", "Content-Encoding": "gzip"}
+    url = f"{guarded.url}/v1/chat/completions"
+    answer = httpx.post(url, content=body, headers=headers, timeout=120)
+    assert answer.status_code == 200, answer.text
+    refused = httpx.post(url, content=body, headers={**headers, "Content-Encoding": "br"})
+    assert refused.status_code == 415
 
 
 def url_chat(url: str) -> dict[str, Any]:
