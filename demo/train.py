@@ -29,7 +29,7 @@ from demo.rpn_stage import SETTINGS, RpnRecipe, distill_rpn
 from demo.vision_stage import normalise_features, train_vision
 from rpn_plugin.network.checkpoint import save_rpn
 
-GATE_MAX_CONFIDENCE, GATE_CONFIDENCE_TOKENS = 0.67, 2
+GATE_MAX_CONFIDENCE, GATE_CONFIDENCE_TOKENS = 0.71, 2
 """The gate of the shipped RPN, chosen by `demo.gate_study`; no weight depends on it. Requests use
 it only if they ask for it."""
 
