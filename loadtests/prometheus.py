@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import yaml
 
-DEPLOY = Path(__file__).resolve().parents[1] / "deploy" / "prometheus"
+RULES = Path(__file__).resolve().parents[1] / "deploy" / "chart" / "files" / "rules.yaml"
 _UP_WITHIN = 30.0
 
 
 def rule_groups() -> Any:
     """deploy's rules, as a file for Prometheus itself has them."""
-    return yaml.safe_load((DEPLOY / "rules.yaml").read_text())["spec"]
+    return yaml.safe_load(RULES.read_text())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).with_name("dashboard.json")
+TARGET = Path(__file__).parents[1] / "chart" / "files" / "dashboard.json"
 _ROW_WIDTH, _HEIGHT = 24, 8
 
 

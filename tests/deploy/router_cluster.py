@@ -135,10 +135,8 @@ def post(client: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
     """Sends one request to the router; what came back."""
     headers = {"Authorization": "Bearer key", **request.get("headers", {})}
     headers = {name: value for name, value in headers.items() if value is not None}
-    if "size" in request:
-        content = b"x" * request["size"]
-    else:
-        content = json.dumps(request["body"]).encode()
+    sized = "size" in request
+    content = b"x" * request["size"] if sized else json.dumps(request["body"]).encode()
     answer = client.post(
         ROUTER + request.get("path", "/v1/chat/completions"),
         content=content,

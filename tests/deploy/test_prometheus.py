@@ -20,12 +20,12 @@ import yaml
 from demo.endpoint import free_port
 from loadtests.prometheus import rule_groups, running_prometheus
 from tests.conftest import Endpoint
-from tests.deploy.manifests import DEPLOY
+from tests.deploy.chart import DEPLOY
 from tests.server.helpers import chat, encoded, noise, picture_part, post
 
 FOLDER = DEPLOY / "prometheus"
 RULES = rule_groups()
-DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
+DASHBOARD = json.loads((DEPLOY / "chart" / "files" / "dashboard.json").read_text())
 QUESTION = "What is the code on the red tag?"
 SEEN_WITHIN = 90.0
 

@@ -182,7 +182,9 @@ def bodies(image: Image.Image, question: str) -> dict[str, Request]:
         "anthropic": {
             "path": "/v1/messages",
             "body": {
-                "messages": [{"role": "user", "content": [{"type": "image", "source": source}, text]}]
+                "messages": [
+                    {"role": "user", "content": [{"type": "image", "source": source}, text]}
+                ]
             },
             "headers": {"Authorization": None, "x-api-key": "key"},
         },

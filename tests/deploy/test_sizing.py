@@ -13,7 +13,7 @@ from rpn_plugin.engine.tap_rows import row_size
 from rpn_plugin.engine_args import PREFIX_CACHE_MIB
 from rpn_plugin.network import rpn as head
 from rpn_plugin.network.config import RpnConfig
-from tests.deploy.manifests import DEPLOY
+from tests.deploy.chart import DEPLOY
 
 SIZING = runpy.run_path(str(DEPLOY / "sizing.py"))
 QWEN = [shape for shape in SIZING["MODELS"] if shape.bias]

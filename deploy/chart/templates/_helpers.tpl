@@ -88,3 +88,21 @@ ephemeral:
       key: {{ .Values.huggingFace.key }}
       optional: true
 {{- end -}}
+
+{{- define "sdrpn.arguments" -}}
+{{- with .Values.model.name }}
+- {{ include "sdrpn.path" . }}
+{{- end }}
+{{- with .Values.model.rpn }}
+- --rpn={{ include "sdrpn.path" . }}
+{{- end }}
+{{- with .Values.model.servedName }}
+- --served-model-name={{ . }}
+{{- end }}
+{{- if gt (int .Values.gpus) 1 }}
+- --tensor-parallel-size={{ .Values.gpus }}
+{{- end }}
+{{- range .Values.model.args }}
+- {{ . | quote }}
+{{- end }}
+{{- end -}}
