@@ -1,8 +1,8 @@
 """A cluster of one machine for the router: `python -m tests.deploy.router_cluster FOLDER`.
 
 It runs in network and mount namespaces of its own (`unshare`), where the chart's own files run
-unchanged: nginx listens on port 8080, /etc/resolv.conf names a DNS server on port 53 that answers as
-CoreDNS does for a headless Service, and replicas listen on port 8000 of addresses of their own.
+unchanged: nginx listens on port 8080, /etc/resolv.conf names a DNS server on port 53 that answers
+as CoreDNS does for a headless Service, and replicas listen on port 8000 of addresses of their own.
 Commands come as JSON lines on standard input; each is answered by one JSON line.
 """
 
