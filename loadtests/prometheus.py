@@ -16,9 +16,9 @@ RULES = Path(__file__).resolve().parents[1] / "deploy" / "chart" / "files" / "ru
 _UP_WITHIN = 30.0
 
 
-def rule_groups() -> Any:
-    """deploy's rules, as a file for Prometheus itself has them."""
-    return yaml.safe_load(RULES.read_text())
+def rule_groups(release: str = "papers") -> Any:
+    """The rules of an installation of that name, as Prometheus reads them from a file."""
+    return yaml.safe_load(RULES.read_text().replace("SDRPN_NAME", release))
 
 
 @contextmanager
