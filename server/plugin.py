@@ -26,6 +26,7 @@ from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.regions.zoom_gate import ZoomGate
 from server import guard, playground, routes
 from server.api.roi_settings import RoiDefaults
+from server.engine_probe import EngineProbe
 from server.guard.admission import Admission
 from server.guard.deadlines import RunningRequests
 from server.guard.error_form import ErrorForm
@@ -86,6 +87,7 @@ class SdrpnEndpointPlugin:
             _sources(self._settings), defaults.image, self._settings.max_pictures
         )
         _wrap_handlers(state, Zoom(defaults, pictures))
+        state.sdrpn_engine_probe = EngineProbe(engine_client)
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
         if port := self._settings.metrics_port:
             start_http_server(port, addr=args.host or "0.0.0.0", registry=get_prometheus_registry())

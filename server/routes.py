@@ -69,8 +69,11 @@ async def model(model_id: str, raw_request: Request) -> JSONResponse:
 
 
 @router.get("/health/live")
-async def live() -> JSONResponse:
-    """200 for as long as this process handles requests at all."""
+async def live(raw_request: Request) -> JSONResponse:
+    """200 while this process handles requests and its engine is not hung; else 503."""
+    state = raw_request.app.state
+    if state.sdrpn_engine_probe.hung(state.sdrpn_admission.inflight):
+        return _not_ready("the engine has been silent for too long")
     return JSONResponse({"status": "live"})
 
 

@@ -23,6 +23,8 @@ class Panel:
     queries: dict[str, str]
     about: str = ""
     stacked: bool = False
+    elsewhere: bool = False
+    """Whether its series need another exporter or the rules: not the server alone."""
 
 
 def rate(metric: str, by: str = "") -> str:
@@ -53,6 +55,16 @@ def gauge(metric: str, over: str = "sum") -> str:
     return f'{over} ({metric}{{namespace=~"$namespace"}})'
 
 
+def by_replica(metric: str) -> str:
+    """A gauge of each replica."""
+    return f'max by (pod) ({metric}{{namespace=~"$namespace"}})'
+
+
+def objective(which: str, window: str) -> str:
+    """A recorded share of bad requests (deploy/chart/files/rules.yaml)."""
+    return f'sdrpn:{which}:ratio_rate{window}{{namespace=~"$namespace"}}'
+
+
 _GATED = 'sdrpn_requests_total{outcome="gated"}'
 _FOUND = 'sdrpn_requests_total{outcome=~"region_found|gated"}'
 _LOOKED_AT = 'sdrpn_requests_total{outcome=~"region_found|gated|no_region|error"}'
@@ -66,7 +78,7 @@ PANELS: dict[str, list[Panel]] = {
             "Requests by outcome",
             "reqps",
             {"{{outcome}}": rate("sdrpn_requests_total", by="outcome")},
-            "region_found: looked at twice. no_region, gated: nothing found, or nothing that the "
+            "region_found: answered in two passes. no_region, gated: nothing found, or nothing that the "
             "gate let through. error: the engine made no map. off, boxes_given, text_only: no "
             "first pass was wanted.",
             stacked=True,
@@ -88,7 +100,62 @@ PANELS: dict[str, list[Panel]] = {
             "The autoscaler follows the first two.",
         ),
     ],
-    "Latency": [
+    "What clients get": [
+        Panel(
+            "End-to-end latency",
+            "s",
+            quantiles("sdrpn_request_seconds"),
+            "From arrival to the last byte, both passes. vLLM's own histograms count each pass.",
+        ),
+        Panel("Time to the first chunk", "s", quantiles("sdrpn_first_chunk_seconds")),
+        Panel(
+            "Answers by status",
+            "reqps",
+            {"{{status}}": rate("sdrpn_responses_total", by="status")},
+            "A replica's 429 and 503 are passed on to another one by the router.",
+            stacked=True,
+        ),
+        Panel(
+            "Router: answers by status",
+            "reqps",
+            {"{{status}}": rate("sdrpn_router_http_response_count_total", by="status")},
+            stacked=True,
+            elsewhere=True,
+        ),
+        Panel(
+            "Error budget: share of server errors",
+            "percentunit",
+            {"1 hour": objective("errors", "1h"), "6 hours": objective("errors", "6h")},
+            "The objective is 0.5 %.",
+            elsewhere=True,
+        ),
+    ],
+    "Replicas": [
+        Panel(
+            "In flight, by replica",
+            "short",
+            {"{{pod}}": by_replica("sdrpn_requests_inflight")},
+        ),
+        Panel(
+            "KV cache, by replica",
+            "percentunit",
+            {"{{pod}}": by_replica("vllm:kv_cache_usage_perc")},
+        ),
+        Panel(
+            "GPU utilisation",
+            "percent",
+            {"{{pod}} {{gpu}}": 'DCGM_FI_DEV_GPU_UTIL{exported_namespace=~"$namespace"}'},
+            "From NVIDIA's DCGM exporter.",
+            elsewhere=True,
+        ),
+        Panel(
+            "GPU memory used",
+            "decmbytes",
+            {"{{pod}} {{gpu}}": 'DCGM_FI_DEV_FB_USED{exported_namespace=~"$namespace"}'},
+            elsewhere=True,
+        ),
+    ],
+    "Latency of the steps": [
         Panel("Pass 1", "s", quantiles("sdrpn_pass1_seconds")),
         Panel("Pass 2, to its first chunk or answer", "s", quantiles("sdrpn_pass2_seconds")),
         Panel(
@@ -105,13 +172,13 @@ PANELS: dict[str, list[Panel]] = {
             stacked=True,
         ),
     ],
-    "The second look": [
+    "Zoom": [
         Panel(
-            "Regions found, of the chats looked at",
+            "Regions, of the chats with a RoI map",
             "percentunit",
             {
                 "found": ratio(_FOUND, _LOOKED_AT),
-                "found, and kept back by the gate": ratio(_GATED, _LOOKED_AT),
+                "found, and skipped by the gate": ratio(_GATED, _LOOKED_AT),
             },
         ),
         Panel(

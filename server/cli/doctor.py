@@ -109,7 +109,7 @@ def _model(model: str) -> str:
 
 def _rpn(model: str, rpn: str | None) -> str:
     from rpn_plugin.network.checkpoint import load_gate, load_rpn
-    from server.cli.rpn_folder import rpn_folder
+    from server.model_files.rpn_folder import rpn_folder
 
     folder = rpn_folder(model, rpn)
     compat.check_rpn_fits(load_rpn(folder).config, launch.model_config(model))

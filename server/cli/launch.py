@@ -167,7 +167,7 @@ def model_config(model: str) -> dict[str, Any]:
 def _checked_rpn_folder(model: str, rpn: str | None) -> str:
     """The RPN's folder. Raises LaunchError for what would stop the engine a minute later."""
     from rpn_plugin.network.checkpoint import CheckpointError, load_rpn_config
-    from server.cli.rpn_folder import rpn_folder
+    from server.model_files.rpn_folder import rpn_folder
 
     try:
         check_vllm_version(installed_vllm())

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": "start the endpoint",
     "ask": "ask a running endpoint about a picture",
     "doctor": "check that the parts of this installation fit together",
+    "download": "fetch a model and its RPN from the Hub into a folder",
     "convert": "write the RPN of a released checkpoint to a folder of its own",
     "distill": "train an RPN for a model",
     "eval": "measure a running endpoint on benchmark files",

@@ -77,7 +77,8 @@ def test_the_dashboard_is_the_one_that_its_script_writes() -> None:
 def test_the_server_declares_every_metric_that_is_asked_for(endpoint: Endpoint) -> None:
     text = httpx.get(f"{endpoint.url}/metrics", timeout=30).text
     declared = set(re.findall(r"^# TYPE (\S+)", text, re.M))
-    asked = {name for query in _queries() for name in re.findall(r"(?:sdrpn_|vllm:)\w+", query)}
+    queries = _queries(server_alone=True)
+    asked = {name for query in queries for name in re.findall(r"(?:sdrpn_|vllm:)\w+", query)}
     suffix = re.compile("_(bucket|sum|count)$")
     assert not {name for name in asked if not {name, suffix.sub("", name)} & declared}
 
@@ -94,7 +95,7 @@ def prometheus(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_every_query_of_the_dashboard_returns_data_after_a_short_load(
     endpoint: Endpoint, prometheus: str
 ) -> None:
-    waiting = {query.replace("$__rate_interval", "1m") for query in _queries()}
+    waiting = {query.replace("$__rate_interval", "1m") for query in _queries(server_alone=True)}
     deadline = time.monotonic() + SEEN_WITHIN
     seed = 0
     while waiting and time.monotonic() < deadline:
@@ -122,10 +123,14 @@ def _promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _queries() -> list[str]:
+def _queries(server_alone: bool = False) -> list[str]:
+    """The dashboard's queries; `server_alone`: those that need no other exporter."""
+    panels = runpy.run_path(str(FOLDER / "dashboard.py"))["PANELS"]
+    elsewhere = {panel.title for row in panels.values() for panel in row if panel.elsewhere}
     return [
         target["expr"].replace("$namespace", ".*")
         for panel in DASHBOARD["panels"]
+        if not (server_alone and panel["title"] in elsewhere)
         for target in panel.get("targets", [])
     ]
 

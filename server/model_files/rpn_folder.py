@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from rpn_plugin.network.checkpoint import CheckpointError, is_pruned, is_published_model
+from server.model_files.hub_names import hub_name
 
 
 def rpn_folder(model: str, rpn: str | None) -> str:
     """The folder `rpn`; without it, `rpn` inside the model's, or a released model itself.
 
-    `model` is a folder or a name on the Hub; a released model there is fetched. Raises
-    CheckpointError.
+    Both are folders or names on the Hub (`hf://NAME` cannot be taken for a folder); what is there
+    is fetched: an RPN, or a released model. Raises CheckpointError.
     """
     if rpn is not None:
-        return _existing(Path(rpn), f"no RPN folder at {rpn}: name one with --rpn PATH")
+        return _existing(_local(rpn), f"no RPN folder at {rpn}: name one with --rpn PATH")
     inside = Path(model) / "rpn"
     if not inside.is_dir() and (released := _released(model)):
         return _existing(released, f"no folder {released}")
@@ -27,6 +28,20 @@ def _existing(folder: Path, otherwise: str) -> str:
     if not folder.is_dir():
         raise CheckpointError(otherwise)
     return str(folder.resolve())
+
+
+def _local(rpn: str) -> Path:
+    """The folder `rpn`, or the downloaded copy of that name on the Hub."""
+    name = hub_name(rpn)
+    if name is None or Path(rpn).exists():
+        return Path(rpn)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"no RPN at {rpn}, as a folder or on the Hub: {reason}") from error
 
 
 def _released(model: str) -> Path | None:
