@@ -1,7 +1,6 @@
 # syntax=docker/dockerfile:1
 
 # docker build --target gpu -t sdrpn:gpu .    one or several GPUs of one machine
-# docker build --target ray -t sdrpn:ray .    the same with Ray, for models over several machines
 # docker build --target cpu -t sdrpn:cpu .    no GPU: the small model that ships, or one of yours
 #
 # Run it with a read-only root: what a server writes goes to the volume /cache, its home (models,
@@ -98,10 +97,3 @@ LABEL org.opencontainers.image.title="sdrpn (GPU)" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}"
-
-# --- GPUs of several machines: vLLM finds them through Ray, which its image no longer carries
-
-FROM gpu AS ray
-USER 0
-RUN uv pip install --system --no-cache 'ray==2.60.0'
-USER 10001:0

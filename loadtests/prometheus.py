@@ -18,7 +18,11 @@ _UP_WITHIN = 30.0
 
 def rule_groups(release: str = "papers") -> Any:
     """The rules of an installation of that name, as Prometheus reads them from a file."""
-    return yaml.safe_load(RULES.read_text().replace("SDRPN_NAME", release))
+    return yaml.safe_load(_named(RULES.read_text(), release))
+
+
+def _named(rules: str, release: str) -> str:
+    return rules.replace("SDRPN_NAME", release).replace("RUNBOOK", "docs/operations.md")
 
 
 @contextmanager

@@ -78,9 +78,8 @@ PANELS: dict[str, list[Panel]] = {
             "Requests by outcome",
             "reqps",
             {"{{outcome}}": rate("sdrpn_requests_total", by="outcome")},
-            "region_found: answered in two passes. no_region, gated: nothing found, or nothing that the "
-            "gate let through. error: the engine made no map. off, boxes_given, text_only: no "
-            "first pass was wanted.",
+            "region_found: zoomed. no_region: nothing above the threshold. gated: skipped by the "
+            "gate. error: no RoI map. off, boxes_given, text_only: no first pass was needed.",
             stacked=True,
         ),
         Panel(

@@ -18,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Downloads; 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(
         prog="sdrpn download",
-        description="Fetch a model and its RPN from the Hub. NAME goes to FOLDER/NAME; a path is left "
-        "alone.",
+        description="Fetch models and RPNs from the Hub. NAME goes to FOLDER/NAME; paths are skipped.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="OWNER/NAME or hf://OWNER/NAME")
     parser.add_argument("--to", type=Path, default=Path("/models"), metavar="FOLDER")
