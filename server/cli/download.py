@@ -18,9 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Downloads; 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(
         prog="sdrpn download",
-        description="Fetch models and RPNs from the Hub. NAME goes to FOLDER/NAME; paths are skipped.",
+        description="Fetch models and RPNs from the Hub; NAME goes to FOLDER/NAME.",
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="OWNER/NAME or hf://OWNER/NAME")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="OWNER/NAME or hf://OWNER/NAME; a path is skipped"
+    )
     parser.add_argument("--to", type=Path, default=Path("/models"), metavar="FOLDER")
     options = parser.parse_args(argv)
     for text in options.names:

@@ -55,6 +55,8 @@ class Replicas:
                 answer = json.dumps({"replica": number}).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
+                if self.headers["Connection"] == "close":  # as uvicorn does
+                    self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(answer)
 
