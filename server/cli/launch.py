@@ -252,9 +252,8 @@ def _plugins(allowed: str | None) -> list[str]:
     Without a list, vLLM loads every installed plugin except endpoint plugins: those are named.
     """
     if allowed is None:
-        names = [
-            entry.name for group in _OPEN_GROUPS for entry in metadata.entry_points(group=group)
-        ]
+        installed = metadata.entry_points()
+        names = [entry.name for group in _OPEN_GROUPS for entry in installed.select(group=group)]
     else:
         names = [name for name in allowed.split(",") if name]
     return list(dict.fromkeys([*names, *PLUGINS]))

@@ -13,7 +13,7 @@ import os
 import shlex
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,8 @@ HARD = {
     "speculative_config": ['{"method": "ngram", "num_speculative_tokens": 2}'],
     "spec_method": ["ngram"],
 }
+QUICK = {"VLLM_PLUGINS": ""}
+"""An environment in which `plan` need not look for installed plugins."""
 CANDIDATES = ("7", "1", "x", '{"a": 1}', '["a"]', "0.5", "auto", "true", "{}", "cpu", "eagle")
 
 
@@ -169,7 +171,7 @@ def sample(dest: str) -> list[str]:
 
 
 def parse(arguments: list[str]) -> Any:
-    return make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
+    return parser().parse_args(arguments)
 
 
 def test_every_flag_is_in_one_list() -> None:
@@ -191,14 +193,14 @@ def test_what_sdrpn_serve_sets_itself_is_not_refused(planned: list[str]) -> None
 @pytest.mark.parametrize("dest", sorted(PASSED_ON | IRRELEVANT))
 def test_a_flag_is_passed_on(dest: str) -> None:
     given = sample(dest)
-    options = parse(list(plan(None, None, given, {}).arguments))
+    options = parse(list(plan(None, None, given, QUICK).arguments))
     assert getattr(options, dest) == getattr(parse(given), dest)
     assert refusal(parser(), options) is None
 
 
 @pytest.mark.parametrize("dest", sorted(REFUSED))
 def test_a_flag_is_refused_in_one_line(dest: str) -> None:
-    reason = refusal(parser(), parse([*plan(None, None, sample(dest), {}).arguments]))
+    reason = refusal(parser(), parse([*plan(None, None, sample(dest), QUICK).arguments]))
     assert reason is not None
     assert ACTIONS[dest].option_strings[0] in reason
     assert "\n" not in reason
@@ -214,7 +216,7 @@ def test_a_flag_is_refused_in_one_line(dest: str) -> None:
     ids=" ".join,
 )
 def test_speculation_from_hidden_states_is_refused(given: list[str]) -> None:
-    reason = refusal(parser(), parse([*plan(None, None, given, {}).arguments]))
+    reason = refusal(parser(), parse([*plan(None, None, given, QUICK).arguments]))
     assert reason is not None
     assert "speculative decoding" in reason
 
@@ -247,14 +249,18 @@ def option(arguments: Any, name: str) -> Any:
     ids=" ".join,
 )
 def test_overrides_in_every_spelling_are_merged_with_ours(given: list[str]) -> None:
-    overrides = option(plan(None, None, given, {}).arguments, "--hf-overrides")
+    overrides = option(plan(None, None, given, QUICK).arguments, "--hf-overrides")
     assert (overrides.pop("a"), overrides.pop("c")) == ({"b": 1}, [2])
     assert set(overrides) == {"architectures", "sdrpn"}
 
 
 def test_a_list_by_its_parts() -> None:
     given = ["--hf-overrides.a+=x,y", "--hf-overrides.a+", "z"]
-    assert option(plan(None, None, given, {}).arguments, "--hf-overrides")["a"] == ["x", "y", "z"]
+    assert option(plan(None, None, given, QUICK).arguments, "--hf-overrides")["a"] == [
+        "x",
+        "y",
+        "z",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def test_a_list_by_its_parts() -> None:
 )
 def test_what_is_ours_is_not_given_away(given: list[str], reason: str) -> None:
     with pytest.raises(LaunchError, match=reason):
-        plan(None, None, given, {})
+        plan(None, None, given, QUICK)
 
 
 def test_two_limits_on_images_are_refused() -> None:
@@ -288,7 +294,7 @@ def test_two_limits_on_images_are_refused() -> None:
     ],
 )
 def test_a_limit_on_images_leaves_room_for_crops(given: list[str], count: int) -> None:
-    planned = plan(None, None, given, {})
+    planned = plan(None, None, given, QUICK)
     assert planned.environment["SDRPN_MAX_PICTURES"] == str(count)
     limits = option(planned.arguments, "--limit-mm-per-prompt")
     assert limits["image"]["count"] == count + MAX_REGIONS
@@ -332,10 +338,10 @@ def test_other_installed_plugins_stay_on(monkeypatch: pytest.MonkeyPatch) -> Non
         "vllm.endpoint_plugins": ["sdrpn_endpoint", "opt_in"],
     }
 
-    def entries(group: str) -> list[EntryPoint]:
-        return [EntryPoint(name, "module:name", group) for name in groups.get(group, [])]
-
-    monkeypatch.setattr("importlib.metadata.entry_points", entries)
+    entries = EntryPoints(
+        EntryPoint(name, "module:name", group) for group, names in groups.items() for name in names
+    )
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda: entries)
     assert _plugins(None) == ["sdrpn", "theirs", "accelerator", "sdrpn_endpoint"]
     assert _plugins("") == ["sdrpn", "sdrpn_endpoint"]
     assert _plugins("theirs") == ["theirs", "sdrpn", "sdrpn_endpoint"]

@@ -48,7 +48,7 @@ async def test_the_page_loads_only_public_paths_and_the_api(page: Page, watch: W
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, setting: str, status: int) -> None:
     monkeypatch.setenv("SDRPN_PLAYGROUND", setting)
     app = FastAPI()
-    app.state.args = Namespace(api_key=None)  # as vLLM leaves it
+    app.state.args = Namespace(api_key=None, allowed_origins=[])  # as vLLM leaves it
     SdrpnEndpointPlugin().attach_router(app)
     client = TestClient(app)
     assert client.get("/").status_code == status
