@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -43,12 +43,19 @@ class Lifecycle:
     """One server process, from serving to its end."""
 
     def __init__(
-        self, app: FastAPI, admission: Admission, running: RunningRequests, drain: float
+        self,
+        app: FastAPI,
+        admission: Admission,
+        running: RunningRequests,
+        drain: float,
+        close: Callable[[], Awaitable[None]],
     ) -> None:
+        """`close` is awaited when serving has ended."""
         self._app = app
         self._admission = admission
         self._running = running
         self._drain_seconds = drain
+        self._close = close
         self._ending: asyncio.Task[None] | None = None
 
     def around(self, inner: _Lifespan) -> _Lifespan:
@@ -68,6 +75,7 @@ class Lifecycle:
                     yield state
                 finally:
                     watch.cancel()
+                    await self._close()
 
         return lifespan
 

@@ -28,6 +28,7 @@ from server import guard, playground, routes
 from server.api.roi_settings import RoiDefaults
 from server.engine_probe import EngineProbe
 from server.guard.admission import Admission
+from server.guard.bodies import MAX_BODY_BYTES
 from server.guard.deadlines import RunningRequests
 from server.guard.error_form import ErrorForm
 from server.guard.keys import take_vllm_keys
@@ -43,6 +44,7 @@ from server.observe.report_header import ReportHeader
 from server.passes.opened_pictures import PictureRoom
 from server.passes.zoom import Zoom
 from server.pictures.fetch import Fetcher
+from server.pictures.limits import PictureLimits
 from server.pictures.sources import PictureSources
 from server.pictures.url_policy import MediaPolicy
 from server.settings import Settings, read_settings
@@ -60,6 +62,7 @@ class SdrpnEndpointPlugin:
 
     def __init__(self) -> None:
         self._settings = read_settings()
+        self._sources = _sources(self._settings)
 
     def attach_router(self, app: FastAPI) -> None:
         """Adds our own routes, the playground unless it is switched off, and the guards.
@@ -83,9 +86,7 @@ class SdrpnEndpointPlugin:
         """
         await _check_generates(engine_client)
         defaults = _defaults(args, self._settings, engine_client)
-        pictures = PictureRoom(
-            _sources(self._settings), defaults.image, self._settings.max_pictures
-        )
+        pictures = PictureRoom(self._sources, defaults.image, self._settings.max_pictures)
         _wrap_handlers(state, Zoom(defaults, pictures))
         state.sdrpn_engine_probe = EngineProbe(engine_client)
         metrics.set_build_info(metadata.version("sdrpn"), VLLM_VERSION, defaults.family)
@@ -108,8 +109,10 @@ class SdrpnEndpointPlugin:
             closed=frozenset({"/metrics"}) if settings.metrics_port else frozenset(),
             admission=admission,
             running=running,
+            body_bytes=max(MAX_BODY_BYTES, 3 * 2**20 * settings.max_picture_mib // 2),
+            upload_seconds=settings.upload_timeout,
         )
-        life = Lifecycle(app, admission, running, settings.drain_timeout)
+        life = Lifecycle(app, admission, running, settings.drain_timeout, self._sources.close)
         app.router.lifespan_context = life.around(app.router.lifespan_context)
 
 
@@ -130,7 +133,14 @@ def _wrap_handlers(state: State, zoom: Zoom) -> None:
 
 def _sources(settings: Settings) -> PictureSources:
     policy = MediaPolicy(settings.media_domains, settings.media_any_public)
-    return PictureSources(Fetcher(policy), settings.media_folder)
+    limits = _picture_limits(settings)
+    return PictureSources(Fetcher(policy, limits=limits), settings.media_folder, limits)
+
+
+def _picture_limits(settings: Settings) -> PictureLimits:
+    return PictureLimits(
+        settings.max_picture_mib * 2**20, settings.max_picture_megapixels * 1_000_000
+    )
 
 
 async def _check_generates(engine_client: Any) -> None:

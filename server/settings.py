@@ -72,6 +72,16 @@ class Settings(BaseModel):
     media_folder: DirectoryPath | None = Field(
         default=None, description="folder that `file:` URLs may name pictures in"
     )
+    max_picture_mib: int = Field(default=20, ge=1, description="MiB of one picture's file")
+    max_picture_megapixels: int = Field(
+        default=50,
+        ge=1,
+        le=178,
+        description="megapixels of one picture; Pillow decodes at most 178",
+    )
+    upload_timeout: float = Field(
+        default=60.0, gt=0, description="seconds a request's body may take to arrive"
+    )
     max_pictures: int = Field(
         default=16,
         ge=1,

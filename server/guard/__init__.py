@@ -24,6 +24,8 @@ def install(
     closed: frozenset[str],
     admission: Admission,
     running: RunningRequests,
+    body_bytes: int,
+    upload_seconds: float,
 ) -> None:
     """Adds all guards to `app`, before it serves its first request.
 
@@ -31,7 +33,7 @@ def install(
     `closed` answer 404.
     """
     # Starlette puts each added middleware around those before it: the outermost comes last.
-    app.add_middleware(BodyGuard)
+    app.add_middleware(BodyGuard, each=body_bytes, upload_seconds=upload_seconds)
     app.add_middleware(DeadlineGuard, running=running)
     app.add_middleware(AdmissionGuard, admission=admission)
     app.add_middleware(PathGuard, closed=closed)

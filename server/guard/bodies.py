@@ -16,7 +16,7 @@ MAX_BODY_BYTES = 64 * 2**20
 """A few pictures of the largest size, or many of a usual one."""
 MAX_BODIES_BYTES = 2**30
 """Bytes of all bodies in flight; beyond it, requests are answered 429."""
-MAX_UPLOAD_SECONDS = 60.0
+UPLOAD_SECONDS = 60.0
 """Seconds a body may take to arrive, as it occupies one of the places in flight."""
 
 
@@ -40,9 +40,14 @@ class BodyGuard:
     """
 
     def __init__(
-        self, app: ASGIApp, each: int = MAX_BODY_BYTES, together: int = MAX_BODIES_BYTES
+        self,
+        app: ASGIApp,
+        each: int = MAX_BODY_BYTES,
+        together: int = MAX_BODIES_BYTES,
+        upload_seconds: float = UPLOAD_SECONDS,
     ) -> None:
         self._app = app
+        self._upload_seconds = upload_seconds
         self._each = each
         self._together = together
         self._together_held = 0
@@ -73,7 +78,7 @@ class BodyGuard:
         """The whole body, unpacked; `held` counts its bytes, also if reading raises."""
         body = bytearray()
         try:
-            async with asyncio.timeout(MAX_UPLOAD_SECONDS):
+            async with asyncio.timeout(self._upload_seconds):
                 while not held.whole:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -84,7 +89,7 @@ class BodyGuard:
                         body += piece
                         await asyncio.sleep(0)  # others run while a large body is unpacked
         except TimeoutError as error:
-            limit = f"{MAX_UPLOAD_SECONDS:.0f} s"
+            limit = f"{self._upload_seconds:g} s"
             raise RequestTimeout(
                 f"the request's body took longer than {limit} to arrive"
             ) from error

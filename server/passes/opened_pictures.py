@@ -15,7 +15,7 @@ from server.api.roi_report import RegionReport
 from server.observe import metrics
 from server.pictures.files import Picture, PictureFile, open_picture
 from server.pictures.parts import PicturePart, with_views
-from server.pictures.pool import PictureLanes
+from server.pictures.pool import HELD_PICTURES, PictureLanes
 from server.pictures.sources import PictureSources
 from server.pictures.views import View, base_view, crop_view
 
@@ -47,7 +47,7 @@ class PictureRoom:
         self._sources = sources
         self._image = image
         self._max_pictures = max_pictures
-        self._lanes = PictureLanes()
+        self._lanes = PictureLanes(held_pixels=HELD_PICTURES * sources.limits.pixels)
 
     async def open(
         self,
@@ -84,13 +84,15 @@ class PictureRoom:
     async def _decode(
         self, url: str, base_tokens: int, held_pixels: AsyncExitStack
     ) -> tuple[Picture, View]:
-        with metrics.REQUESTS_QUEUED.track_inprogress():
-            read = await self._sources.open(url)
-            file = await self._lanes.lane(0).run(lambda: open_picture(read()))
-            lane = self._lanes.lane(file.pixels)
-            queued_at = time.perf_counter()
-            await held_pixels.enter_async_context(lane.holding(file.pixels))
-        return await lane.run(partial(_base_view, file, base_tokens, self._image, queued_at))
+        limits = self._sources.limits
+        async with AsyncExitStack() as held_bytes:
+            with metrics.REQUESTS_QUEUED.track_inprogress():
+                read = await held_bytes.enter_async_context(self._sources.open(url))
+                file = await self._lanes.lane(0).run(lambda: open_picture(read(), limits.pixels))
+                lane = self._lanes.lane(file.pixels)
+                queued_at = time.perf_counter()
+                await held_pixels.enter_async_context(lane.holding(file.pixels))
+            return await lane.run(partial(_base_view, file, base_tokens, self._image, queued_at))
 
 
 def _base_view(

@@ -1,9 +1,9 @@
 """Fetching one picture over HTTP, from a host that is public at the moment of connecting.
 
-aiohttp does the fetching; this is the guard around it. A name is resolved once, by `_Resolver`,
-which refuses it if any of its addresses is not public; the connection goes to one of those very
-addresses, and `_socket_for` looks at it once more, so that no other way to an address exists.
-Redirects are followed here, one by one, each checked like the first URL.
+aiohttp fetches; this module restricts where it may connect. A name is resolved once, by
+`_Resolver`, which refuses it if any of its addresses is not public. The connection goes to one of
+those addresses, and `_socket_for` checks the address again, so that no other way to an address
+exists. Redirects are followed here, one by one, each checked like the first URL.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from server.api.errors import FetchFailed, FetchRefused, PictureTooLarge
+from server.api.errors import FetchFailed, FetchRefused
 from server.pictures.addresses import is_public
-from server.pictures.files import MAX_PICTURE_BYTES, check_size_in_header
+from server.pictures.files import check_size_in_header
+from server.pictures.limits import PictureLimits
 from server.pictures.url_policy import MediaPolicy, literal_address, parsed
 
 MAX_REDIRECTS = 3
@@ -38,8 +39,10 @@ _REDIRECTS = {
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
 }
-# Object stores send pictures whose type nobody set as octets.
+# Object stores send a picture without a set type as octets.
 _TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+
+DEFAULT_LIMITS = PictureLimits()
 
 Admits = Callable[[IPv4Address | IPv6Address], bool]
 
@@ -51,11 +54,13 @@ class Fetcher:
         self,
         policy: MediaPolicy,
         *,
+        limits: PictureLimits = DEFAULT_LIMITS,
         admits: Admits = is_public,
         resolver: AbstractResolver | None = None,
         seconds: float = FETCH_SECONDS,
     ) -> None:
         self._policy = policy
+        self._limits = limits
         self._admits = admits
         self._resolver = resolver
         self._seconds = seconds
@@ -73,10 +78,10 @@ class Fetcher:
         except TimeoutError as error:
             raise FetchFailed(f"the picture took longer than {self._seconds:g} s") from error
         except aiohttp.ClientError as error:
-            raise FetchFailed(f"the picture could not be fetched: {_said(error)}") from error
+            raise FetchFailed(f"the picture could not be fetched: {_message(error)}") from error
 
     async def close(self) -> None:
-        """Closes what connections there are."""
+        """Closes the open connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -85,7 +90,7 @@ class Fetcher:
             checked = self._checked(url)
             async with self._opened().get(checked, allow_redirects=False) as answer:
                 if answer.status not in _REDIRECTS:
-                    return await _read(answer)
+                    return await _read(answer, self._limits)
                 url = _next(checked, answer.headers.get("Location"))
         raise FetchRefused(f"a picture's URL redirects more than {MAX_REDIRECTS} times")
 
@@ -136,10 +141,10 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if not all(self._admits(ip_address(result["host"])) for result in found):
+        results = await self._inner.resolve(host, port, family)
+        if not all(self._admits(ip_address(result["host"])) for result in results):
             raise _not_public(host)
-        return found
+        return results
 
     async def close(self) -> None:
         await self._inner.close()
@@ -155,30 +160,24 @@ def _next(url: URL, location: str | None) -> URL:
     return url.join(parsed(location))
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, limits: PictureLimits) -> bytes:
     if answer.status != HTTPStatus.OK:
         raise FetchFailed(f"the picture's host answered {answer.status}")
     if not answer.content_type.startswith(_TYPES):
         raise FetchFailed(f"the picture's host sent {answer.content_type}, not a picture")
     if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchFailed("the picture's host sent it packed, which nobody asked for")
-    if (answer.content_length or 0) > MAX_PICTURE_BYTES:
-        raise _too_many_bytes()
+        raise FetchFailed("the picture's host sent it compressed, which was not requested")
+    limits.check_bytes(answer.content_length or 0)
     data = bytearray()
     size_known = False
     async for chunk in answer.content.iter_any():
         data += chunk
-        if len(data) > MAX_PICTURE_BYTES:
-            raise _too_many_bytes()
+        limits.check_bytes(len(data))
         if not size_known and len(data) >= _HEADER_BYTES:
-            await asyncio.to_thread(check_size_in_header, bytes(data))
+            await asyncio.to_thread(check_size_in_header, bytes(data), limits.pixels)
             size_known = True
     return bytes(data)
 
 
-def _too_many_bytes() -> PictureTooLarge:
-    return PictureTooLarge(f"a picture has more than {MAX_PICTURE_BYTES} bytes")
-
-
-def _said(error: aiohttp.ClientError) -> str:
+def _message(error: aiohttp.ClientError) -> str:
     return str(error) or type(error).__name__

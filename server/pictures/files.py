@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from rpn_plugin.images.decode import (
+    OpenedImage,
     PictureError,
     PictureTooLargeError,
-    decode_image,
     open_image,
 )
 from server.api.errors import BadPicture, PictureTooLarge
-
-MAX_PICTURE_BYTES = 20 * 2**20
-MAX_PICTURE_PIXELS = 50_000_000
-"""One decoded picture at this size holds 150 MB."""
+from server.pictures.limits import PictureLimits
 
 # vLLM caches by the digest alone, and its other routes accept a cache id of the caller's own. With
 # a secret key no caller can store a picture under the digest of another caller's picture.
@@ -42,8 +39,13 @@ class Picture:
 class PictureFile:
     """A picture whose header was read and whose size is allowed, not decoded yet."""
 
-    image: Image.Image
+    opened: OpenedImage
     digest: str
+
+    @property
+    def image(self) -> Image.Image:
+        """The header alone: format and size."""
+        return self.opened.header
 
     @property
     def pixels(self) -> int:
@@ -53,28 +55,28 @@ class PictureFile:
     def decode(self) -> Picture:
         """The picture; to be called once. Raises BadPicture for a truncated or corrupt file."""
         with _api_errors():
-            return Picture(decode_image(self.image), self.digest)
+            return Picture(self.opened.decode(), self.digest)
 
 
-def open_picture(data: bytes) -> PictureFile:
+def open_picture(data: bytes, max_pixels: int = PictureLimits.pixels) -> PictureFile:
     """The picture in the file `data`.
 
     Raises BadPicture for what is not a picture of a format we read, PictureTooLarge for too many
     pixels.
     """
     with _api_errors():
-        image = open_image(data, MAX_PICTURE_PIXELS)
+        opened = open_image(data, max_pixels)
     digest = hashlib.blake2b(data, digest_size=16, key=_DIGEST_KEY).hexdigest()
-    return PictureFile(image, digest)
+    return PictureFile(opened, digest)
 
 
-def check_size_in_header(data: bytes) -> None:
+def check_size_in_header(data: bytes, max_pixels: int) -> None:
     """Raises PictureTooLarge if the header in `data`, the beginning of a file, has too many pixels.
 
     A header that is not complete yet passes.
     """
     try:
-        open_image(data, MAX_PICTURE_PIXELS)
+        open_image(data, max_pixels)
     except PictureTooLargeError as error:
         raise PictureTooLarge(str(error)) from error
     except PictureError:

@@ -7,15 +7,15 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from server.api.errors import FetchRefused, PictureTooLarge
-from server.pictures.files import MAX_PICTURE_BYTES
+from server.api.errors import FetchRefused
+from server.pictures.limits import PictureLimits
 
 
-def read_file(url: str, folder: Path) -> bytes:
+def read_file(url: str, folder: Path, limits: PictureLimits) -> bytes:
     """The bytes of the file that `url` names, which must lie in `folder`.
 
-    The file is opened first and asked afterwards where it is, so that no link can be changed in
-    between. Raises FetchRefused for what is elsewhere, is missing or is no regular file, and
+    The file is opened first and its path is read from the open file, so that no link can be changed
+    in between. Raises FetchRefused for what is elsewhere, is missing or is no regular file, and
     PictureTooLarge.
     """
     try:
@@ -27,10 +27,9 @@ def read_file(url: str, folder: Path) -> bytes:
         about = os.fstat(opened)
         if not where.is_relative_to(folder.resolve()) or not stat.S_ISREG(about.st_mode):
             raise _not_there()
-        if about.st_size > MAX_PICTURE_BYTES:
-            raise PictureTooLarge(f"a picture has more than {MAX_PICTURE_BYTES} bytes")
+        limits.check_bytes(about.st_size)
         with open(opened, "rb", closefd=False) as file:
-            return file.read(MAX_PICTURE_BYTES)
+            return file.read(limits.bytes)
     finally:
         os.close(opened)
 
@@ -43,5 +42,5 @@ def _path(url: str) -> str:
 
 
 def _not_there() -> FetchRefused:
-    # One message for all: whether a file exists elsewhere is nobody's business.
+    # One message for every cause: callers must not learn which files exist elsewhere.
     return FetchRefused("there is no such picture in the folder this server reads from")

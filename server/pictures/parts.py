@@ -1,9 +1,9 @@
 """The pictures in an OpenAI chat: where they are, and the same chat with views in their place.
 
 A chat is a list of messages, or of the Responses API's items, whose tool outputs have their
-content parts under another name. Content parts are plain dicts, as JSON brought them. What is
-neither text nor a picture (audio, video, embeddings, decoded objects) is refused here, before vLLM
-would fetch or unpack it.
+content parts under another name. Content parts are plain dicts, parsed from JSON. Parts that are
+neither text nor a picture (audio, video, embeddings, decoded objects) are refused here, before vLLM
+fetches or unpacks them.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ def find_pictures(messages: Sequence[Any]) -> list[PicturePart]:
     Raises BadPicture for media of any other kind, for a picture part without a URL, and for a
     picture in a system prompt: vLLM joins several of these to one text.
     """
-    found = [
+    pictures = [
         PicturePart(m, p, _url(part), detail=_detail(part))
         for m, message in enumerate(messages)
         for p, part in enumerate(_parts(message))
         if _is_picture(part)
     ]
-    if any(messages[at.message].get("role") in _TEXT_ROLES for at in found):
+    if any(messages[at.message].get("role") in _TEXT_ROLES for at in pictures):
         raise BadPicture("system and developer messages hold text; send pictures as the user")
-    return found
+    return pictures
 
 
 def with_views(

@@ -1,29 +1,30 @@
-"""Picture work off the event loop, in two lanes: large pictures never stand in small ones' way.
+"""The picture threads, in two lanes: large pictures do not delay small ones.
 
-There are two threads (Pillow releases the interpreter while it decodes and resizes, and more
-threads would only take CPU time from the engine). Work on large pictures gets one of them at most,
-so a burst of large ones leaves the other to everybody else. Each lane also bounds how many pixels
-are held decoded at once: a picture stays at full resolution until its crops are cut, through all of
-pass 1. Within a lane it is first come, first served.
+There are two threads. Pillow releases the GIL while it decodes and resizes, and more threads would
+only take CPU time from the engine. Work on large pictures gets one of them at most, so that a burst
+of large pictures leaves the other to all other requests. Each lane also bounds the decoded pixels
+in memory: a picture stays at full resolution until its crops are cut, through all of pass 1. Within
+a lane, work is done in the order of arrival.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
-from server.pictures.files import MAX_PICTURE_PIXELS
+from server.pictures.budget import Budget, Hold
+from server.pictures.limits import PictureLimits
 
 _T = TypeVar("_T")
 
 LARGE_PIXELS = 16_000_000
-"""From here on a picture is large: beyond what most cameras and phones send."""
-HELD_PIXELS = 8 * MAX_PICTURE_PIXELS
-"""Pixels one lane holds decoded: 1.2 GB."""
+"""A picture from this size on is large: most cameras and phones send fewer pixels."""
+HELD_PICTURES = 8
+"""Decoded pictures of the largest size that one lane holds: 1.2 GB at the default limit."""
+HELD_PIXELS = HELD_PICTURES * PictureLimits.pixels
 
 
 class PictureLanes:
@@ -40,51 +41,35 @@ class PictureLanes:
 
 
 class Lane:
-    """Work on pictures of one class: `at_once` threads at most, `held_pixels` pixels at most."""
+    """Work on pictures of one class, on at most `concurrency` threads."""
 
-    def __init__(self, threads: ThreadPoolExecutor, at_once: int, held_pixels: int) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, concurrency: int, held_pixels: int) -> None:
         self._threads = threads
-        self._at_once = asyncio.Semaphore(at_once)
-        self._room = held_pixels
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._running = asyncio.Semaphore(concurrency)
+        self._pixels = Budget(held_pixels)
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """The result of `work()`. A caller that is cancelled leaves work in hand to finish."""
-        loop = asyncio.get_running_loop()
-        async with self._at_once:
-            return await loop.run_in_executor(self._threads, work)
+        """The result of `work()`, which runs on a picture thread.
 
-    @asynccontextmanager
-    async def holding(self, pixels: int) -> AsyncIterator[None]:
-        """Waits for room for `pixels` decoded pixels, and keeps it for as long as the block runs.
-
-        Whoever holds some must not ask for more: two such callers could wait for each other.
+        A thread cannot be stopped. So a cancelled caller leaves here only when its work is done:
+        until then the thread is in use, and so is the memory that the caller holds for the work.
         """
-        await self._take(pixels)
-        try:
-            yield
-        finally:
-            self._give(pixels)
+        async with self._running:
+            job = self._threads.submit(work)
+            result = asyncio.wrap_future(job)
+            try:
+                return await asyncio.shield(result)
+            except asyncio.CancelledError:
+                job.cancel()  # has an effect only before the work starts
+                await _until_done(result)
+                raise
 
-    async def _take(self, pixels: int) -> None:
-        if not self._waiting and pixels <= self._room:
-            self._room -= pixels
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((pixels, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            granted = turn.done() and not turn.cancelled()  # together with the cancellation
-            self._give(pixels if granted else 0)
-            raise
+    def holding(self, pixels: int) -> AbstractAsyncContextManager[Hold]:
+        """Waits for memory for `pixels` decoded pixels; see `Budget.holding`."""
+        return self._pixels.holding(pixels)
 
-    def _give(self, pixels: int) -> None:
-        self._room += pixels
-        while self._waiting and (
-            self._waiting[0][1].cancelled() or self._waiting[0][0] <= self._room
-        ):
-            size, turn = self._waiting.popleft()
-            if not turn.cancelled():
-                self._room -= size
-                turn.set_result(None)
+
+async def _until_done(result: asyncio.Future[_T]) -> None:
+    while not result.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([result])

@@ -1,58 +1,76 @@
-"""From a picture's URL to a way to read its bytes, by the URL's scheme."""
+"""From a picture's URL to its bytes, by the URL's scheme, within the limits."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from server.api.errors import BadPicture, FetchRefused, PictureTooLarge
+from server.api.errors import FetchRefused
 from server.observe import metrics
+from server.pictures.budget import Budget
+from server.pictures.data_urls import read_data_url
 from server.pictures.fetch import Fetcher
-from server.pictures.files import MAX_PICTURE_BYTES
+from server.pictures.limits import PictureLimits
 from server.pictures.media_folder import read_file
 
 ReadBytes = Callable[[], bytes]
-"""Takes time, but never the network's: to be called on a picture thread."""
+"""Takes time, but does not use the network: to be called on a picture thread."""
+
+HELD_BYTES = 2**30
+"""Bytes of fetched pictures and files in memory that are not decoded yet.
+
+Those of `data:` URLs are bounded with the requests' bodies.
+"""
 
 
 class PictureSources:
-    """What a server reads pictures from; `folder` None: no files."""
+    """Where a server reads pictures from; `folder` None: no files."""
 
-    def __init__(self, fetcher: Fetcher, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        folder: Path | None = None,
+        limits: PictureLimits | None = None,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self.limits = limits or PictureLimits()
         self._fetcher = fetcher
         self._folder = folder
+        self._bytes = Budget(held_bytes)
 
-    async def open(self, url: str) -> ReadBytes:
-        """How to read the picture at `url`; what has to be fetched has been, when this returns.
+    @asynccontextmanager
+    async def open(self, url: str) -> AsyncIterator[ReadBytes]:
+        """How to read the picture at `url`, which is fetched by then if it has to be.
 
+        Memory for its bytes is held while the block runs: leave it when the picture is decoded.
         Raises BadPicture for a URL that is not taken, FetchFailed, PictureTooLarge; so does
         reading.
         """
-        scheme = url.partition(":")[0].lower()
+        scheme = url.partition(":")[0].strip().lower()
         if scheme == "data":
-            return partial(read_data_url, url)
-        if scheme in ("http", "https"):
-            started = time.perf_counter()
-            data = await self._fetcher.fetch(url)
-            metrics.FETCH_SECONDS.observe(time.perf_counter() - started)
-            return lambda: data
-        if scheme == "file" and self._folder is not None:
-            return partial(read_file, url, self._folder)
-        raise FetchRefused(f"pictures are not taken from {scheme[:16]!r} URLs; send a data: URL")
+            yield partial(read_data_url, url, self.limits)
+        elif scheme in ("http", "https"):
+            async with self._bytes.holding(self.limits.bytes) as held:
+                data = await self._fetch(url)
+                held.shrink(len(data))
+                yield lambda: data
+        elif scheme == "file" and self._folder is not None:
+            async with self._bytes.holding(self.limits.bytes):
+                yield partial(read_file, url, self._folder, self.limits)
+        else:
+            raise FetchRefused(
+                f"pictures are not taken from {scheme[:16]!r} URLs; send a data: URL"
+            )
 
+    async def close(self) -> None:
+        """Closes the open connections."""
+        await self._fetcher.close()
 
-def read_data_url(url: str) -> bytes:
-    """The bytes of a base64 data: URL. Raises BadPicture, PictureTooLarge."""
-    header, comma, payload = url.partition(",")
-    if not comma or not header.lower().endswith(";base64"):
-        raise BadPicture("a data: URL looks like data:image/png;base64,...; this one does not")
-    if len(payload) // 4 * 3 - payload[-2:].count("=") > MAX_PICTURE_BYTES:
-        raise PictureTooLarge(f"a picture has more than {MAX_PICTURE_BYTES} bytes")
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadPicture(f"the data: URL's base64 is broken: {error}") from error
+    async def _fetch(self, url: str) -> bytes:
+        started = time.perf_counter()
+        data = await self._fetcher.fetch(url)
+        metrics.FETCH_SECONDS.observe(time.perf_counter() - started)
+        return data

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from rpn_plugin.images.decode import PILLOW_MAX_PIXELS, PictureError, open_image, read_image
+from rpn_plugin.images.decode import (
+    PILLOW_MAX_PIXELS,
+    PictureError,
+    check_image,
+    open_image,
+)
 
 
 class DataError(Exception):
@@ -39,15 +44,17 @@ class Sample:
     def picture(self) -> Image.Image:
         """The picture's pixels as the server reads them: upright RGB. Raises BadRow."""
         with self._bad_row():
-            return read_image(self._file(), PILLOW_MAX_PIXELS)
+            source = self.source
+            data = source.read_bytes() if isinstance(source, Path) else source()
+            return open_image(data, PILLOW_MAX_PIXELS).decode()
 
     def check_picture(self) -> None:
         """Raises BadRow if there is no picture that can be opened, or if it has too many pixels."""
         with self._bad_row():
-            open_image(self._file(), PILLOW_MAX_PIXELS).close()
-
-    def _file(self) -> Path | bytes:
-        return self.source if isinstance(self.source, Path) else self.source()
+            if isinstance(self.source, Path):
+                check_image(self.source, PILLOW_MAX_PIXELS)
+            else:
+                open_image(self.source(), PILLOW_MAX_PIXELS)
 
     @staticmethod
     @contextmanager

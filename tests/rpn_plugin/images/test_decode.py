@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rpn_plugin.images.decode import PictureError, PictureTooLargeError, read_image
+from rpn_plugin.images.decode import PictureError, PictureTooLargeError, open_image
 from tests.rpn_plugin.images.picture_files import png_claiming
 from tests.server.helpers import encoded, noise
 
@@ -16,7 +16,7 @@ MAX_PIXELS = 50_000_000
 
 
 def read(data: bytes) -> Image.Image:
-    return read_image(data, MAX_PIXELS)
+    return open_image(data, MAX_PIXELS).decode()
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from server.pictures.files import MAX_PICTURE_BYTES
+from server.pictures.limits import PictureLimits
 from tests.conftest import Endpoint
 from tests.rpn_plugin.images.picture_files import png_claiming
 from tests.server.helpers import MODEL, chat, data_url, encoded, noise, picture_part, post, user
@@ -89,7 +89,7 @@ def test_bad_input_is_a_400(endpoint: Endpoint, case: str, route: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    [data_url(png_claiming(30_000, 30_000)), data_url(bytes(MAX_PICTURE_BYTES + 1))],
+    [data_url(png_claiming(30_000, 30_000)), data_url(bytes(PictureLimits.bytes + 1))],
     ids=["pixels", "bytes"],
 )
 def test_too_large_is_a_413(endpoint: Endpoint, url: str) -> None:

@@ -12,6 +12,7 @@ from vllm.entrypoints.serve.utils.api_utils import with_cancellation
 
 from server import guard
 from server.guard.admission import Admission
+from server.guard.bodies import MAX_BODY_BYTES, UPLOAD_SECONDS
 from server.guard.deadlines import RunningRequests
 
 CHAT = "/v1/chat/completions"
@@ -43,6 +44,8 @@ class Guarded:
             keyless=keyless,
             closed=closed,
             admission=self.admission,
+            body_bytes=MAX_BODY_BYTES,
+            upload_seconds=UPLOAD_SECONDS,
             running=self.running,
         )
 

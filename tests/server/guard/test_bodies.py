@@ -10,8 +10,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from server.guard import bodies
-from server.guard.bodies import BodyGuard
+from server.guard.bodies import UPLOAD_SECONDS, BodyGuard
 from tests.server.guard.apps import CHAT, Guarded
 
 
@@ -33,8 +32,14 @@ class Echo:
         await send({"type": "http.response.body", "body": str(read).encode()})
 
 
-def client(each: int = 1000, together: int = 3000, waiting: int = 1) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=BodyGuard(Echo(waiting), each, together))
+def client(
+    each: int = 1000,
+    together: int = 3000,
+    waiting: int = 1,
+    upload_seconds: float = UPLOAD_SECONDS,
+) -> httpx.AsyncClient:
+    guarded = BodyGuard(Echo(waiting), each, together, upload_seconds)
+    transport = httpx.ASGITransport(app=guarded)
     return httpx.AsyncClient(transport=transport, base_url="http://guarded.test")
 
 
@@ -66,9 +71,8 @@ async def test_all_bodies_together_are_bounded() -> None:
         assert [answer.status_code for answer in await asyncio.gather(*again)] == [200] * 3
 
 
-async def test_a_body_that_never_ends_is_a_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_UPLOAD_SECONDS", 0.1)
-    async with client() as asking:
+async def test_a_body_that_never_ends_is_a_408() -> None:
+    async with client(upload_seconds=0.1) as asking:
         answer = await asking.post("/", content=pieces(5, 1, seconds=0.1))
         assert answer.status_code == 408
 

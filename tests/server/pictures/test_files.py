@@ -7,14 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.api.errors import BadPicture, PictureTooLarge
-from server.pictures.files import MAX_PICTURE_BYTES, Picture, open_picture
-from server.pictures.sources import read_data_url
+from server.pictures.data_urls import read_data_url
+from server.pictures.files import Picture, open_picture
+from server.pictures.limits import PictureLimits
 from tests.rpn_plugin.images.picture_files import png_claiming
 from tests.server.helpers import data_url, encoded, noise
 
+LIMITS = PictureLimits()
+
 
 def read_picture(url: str) -> Picture:
-    return open_picture(read_data_url(url)).decode()
+    return open_picture(read_data_url(url, LIMITS)).decode()
 
 
 def test_jpeg_is_read_whatever_the_url_calls_it() -> None:
@@ -71,7 +74,7 @@ def test_too_many_pixels_are_the_callers_mistake() -> None:
 
 
 def test_too_many_bytes_are_refused_before_they_are_decoded() -> None:
-    payload = base64.b64encode(bytes(MAX_PICTURE_BYTES + 3)).decode()
+    payload = base64.b64encode(bytes(LIMITS.bytes + 3)).decode()
     with pytest.raises(PictureTooLarge) as caught:
         read_picture(f"data:image/png;base64,{payload}%%%")
     assert caught.value.body()["error"]["code"] == 413

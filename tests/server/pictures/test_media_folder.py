@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from server.api.errors import FetchRefused, PictureTooLarge
-from server.pictures.files import MAX_PICTURE_BYTES
+from server.pictures.limits import PictureLimits
 from server.pictures.media_folder import read_file
+
+LIMITS = PictureLimits()
 
 
 @pytest.fixture
@@ -27,13 +29,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_files_of_the_folder_are_read(folder: Path) -> None:
-    assert read_file(f"file://{folder}/a%20b.png", folder) == b"inside"
-    assert read_file(f"file://localhost{folder}/deep/b.png", folder) == b"deep"
-    assert read_file(f"file://{folder}/deep/../deep/b.png", folder) == b"deep"
+    assert read_file(f"file://{folder}/a%20b.png", folder, LIMITS) == b"inside"
+    assert read_file(f"file://localhost{folder}/deep/b.png", folder, LIMITS) == b"deep"
+    assert read_file(f"file://{folder}/deep/../deep/b.png", folder, LIMITS) == b"deep"
 
 
 def test_a_link_that_stays_inside_is_followed(folder: Path) -> None:
-    assert read_file(f"file://{folder}/link", folder) == b"deep"
+    assert read_file(f"file://{folder}/link", folder, LIMITS) == b"deep"
 
 
 @pytest.mark.parametrize(
@@ -57,16 +59,16 @@ def test_a_link_that_stays_inside_is_followed(folder: Path) -> None:
 )
 def test_everything_else_is_refused_in_the_same_words(folder: Path, path: str) -> None:
     with pytest.raises(FetchRefused, match="no such picture"):
-        read_file(f"file://{path.format(folder=folder)}", folder)
+        read_file(f"file://{path.format(folder=folder)}", folder, LIMITS)
 
 
 def test_other_hosts_have_no_files_here(folder: Path) -> None:
     with pytest.raises(FetchRefused):
-        read_file(f"file://elsewhere{folder}/deep/b.png", folder)
+        read_file(f"file://elsewhere{folder}/deep/b.png", folder, LIMITS)
 
 
 def test_a_file_that_is_too_large(folder: Path) -> None:
     with (folder / "large").open("wb") as file:
-        file.truncate(MAX_PICTURE_BYTES + 1)
+        file.truncate(LIMITS.bytes + 1)
     with pytest.raises(PictureTooLarge):
-        read_file(f"file://{folder}/large", folder)
+        read_file(f"file://{folder}/large", folder, LIMITS)

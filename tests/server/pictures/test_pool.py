@@ -93,3 +93,56 @@ async def test_a_caller_that_gives_up_waiting_holds_nothing_up() -> None:
         impatient.cancel()
         await asyncio.wait_for(behind, 10)
     await asyncio.wait_for(hold(10), 10)
+
+
+async def test_a_cancelled_caller_keeps_thread_and_memory_until_its_work_is_done() -> None:
+    lane = PictureLanes(threads=1, held_pixels=10).lane(1)
+    working, finish = threading.Event(), threading.Event()
+
+    def work() -> None:
+        working.set()
+        finish.wait()
+
+    async def decode() -> None:
+        async with lane.holding(10):
+            await lane.run(work)
+
+    async def hold() -> None:
+        async with lane.holding(10):
+            pass
+
+    cancelled = asyncio.create_task(decode())
+    await asyncio.to_thread(working.wait)
+    for _ in range(2):  # a second cancellation does not free them either
+        cancelled.cancel()
+        await settle()
+    memory, thread = asyncio.create_task(hold()), asyncio.create_task(lane.run(lambda: "done"))
+    await settle()
+    assert not cancelled.done()
+    assert not memory.done()
+    assert not thread.done()
+    finish.set()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await asyncio.wait_for(thread, 10) == "done"
+    await asyncio.wait_for(memory, 10)
+
+
+async def test_work_that_has_not_begun_is_dropped_with_its_caller() -> None:
+    lanes = PictureLanes(threads=1)
+    working, finish, begun = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        working.set()
+        finish.wait()
+
+    first = asyncio.create_task(lanes.lane(LARGE_PIXELS).run(work))
+    await asyncio.to_thread(working.wait)
+    second = asyncio.create_task(lanes.lane(0).run(begun.set))
+    await settle()
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(second, 10)
+    finish.set()
+    await first
+    assert not begun.is_set()

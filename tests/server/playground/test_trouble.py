@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Page, Route, expect
 
-from server.pictures.files import MAX_PICTURE_BYTES, MAX_PICTURE_PIXELS
+from server.pictures.limits import PictureLimits
 from tests.server.helpers import encoded
 from tests.server.playground.moves import answers_end, ask, drop_picture, said
 from tests.server.playground.pictures import page_file, page_image
@@ -33,7 +33,7 @@ async def test_a_picture_of_too_many_bytes_is_not_even_sent(
     page: Page, watch: Watch, tmp_path: Path
 ) -> None:
     huge, fits = tmp_path / "huge.png", tmp_path / "fits.png"
-    padding = bytes(MAX_PICTURE_BYTES - len(page_file()))
+    padding = bytes(PictureLimits.bytes - len(page_file()))
     fits.write_bytes(page_file() + padding)
     huge.write_bytes(page_file() + padding + b".")
     await page.set_input_files("#file", huge)
@@ -45,7 +45,7 @@ async def test_a_picture_of_too_many_bytes_is_not_even_sent(
 
 async def test_a_picture_of_too_many_pixels(page: Page, watch: Watch) -> None:
     watch.refusals = True
-    width = MAX_PICTURE_PIXELS // 1000 + 1
+    width = PictureLimits.pixels // 1000 + 1
     await drop_picture(page, encoded(Image.new("1", (width, 1000), 1)))
     await ask(page)
     await expect(page.locator("#notice")).to_contain_text("too large for the server")
