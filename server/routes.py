@@ -1,4 +1,4 @@
-"""Our HTTP routes beside vLLM's, and the one place where a RequestError becomes a response.
+"""Our HTTP routes beside vLLM's, and the answer to a RequestError that a route raises.
 
 Rests on vLLM's `with_cancellation` (a client that hangs up cancels the handler) and on
 `app.state`: `sdrpn_chat` is set by `plugin.py`, `engine_client` by vLLM.
@@ -18,8 +18,8 @@ from vllm.entrypoints.serve.utils.api_utils import (
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.api.errors import NotFound, RequestError
+from server.guard.asgi import error_response
 from server.handlers.chat import TwoPassChat
-from server.observe import metrics
 
 ENGINE_ANSWERS_WITHIN = 10.0
 """Seconds. The engine answers between two steps, and a long prefill on a CPU takes a while."""
@@ -36,8 +36,7 @@ def attach(app: FastAPI) -> None:
 
 async def _answer_request_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    metrics.count_rejection(error.cause)
-    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+    return error_response(error)
 
 
 async def regions(request: ChatCompletionRequest, raw_request: Request) -> JSONResponse:

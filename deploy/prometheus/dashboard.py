@@ -79,7 +79,8 @@ PANELS: dict[str, list[Panel]] = {
             "reqps",
             {"{{outcome}}": rate("sdrpn_requests_total", by="outcome")},
             "region_found: zoomed. no_region: nothing above the threshold. gated: skipped by the "
-            "gate. error: no RoI map. off, boxes_given, text_only: no first pass was needed.",
+            "gate. crops_refused: vLLM refused the crops. error: no RoI map. off, boxes_given, "
+            "text_only: no first pass was needed.",
             stacked=True,
         ),
         Panel(

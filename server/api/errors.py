@@ -1,4 +1,4 @@
-"""What can be wrong with a request, as exceptions: raised where found, made HTTP in routes.py.
+"""What can be wrong with a request, as exceptions. `guard/error_form.py` makes them HTTP.
 
 Each carries what OpenAI's error object needs: a message for the caller, the status code, and the
 name of the parameter at fault.

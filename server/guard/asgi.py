@@ -1,4 +1,4 @@
-"""Shared by the guards: which requests are inference, and how a guard refuses one."""
+"""Shared by guards and routes: which requests are inference, and how one is refused."""
 
 from __future__ import annotations
 
@@ -48,10 +48,16 @@ def is_inference(scope: Scope) -> bool:
     )
 
 
+def error_response(error: RequestError) -> JSONResponse:
+    """The HTTP answer to `error`, which is counted. `ErrorForm` gives it the form of its path."""
+    metrics.count_rejection(error.cause)
+    return JSONResponse(error.body(), status_code=error.status, headers=error.headers)
+
+
 async def refuse(
     error: RequestError, scope: Scope, receive: Receive, send: Send, *, unread: bool = True
 ) -> None:
-    """Answers with `error` in OpenAI's format, and counts it.
+    """Answers with `error`, and counts it.
 
     With `unread`, the rest of the body is read first and dropped: a client that is still sending
     when the connection closes gets a broken pipe instead of the answer.
@@ -60,9 +66,7 @@ async def refuse(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DISCARD_SECONDS):
                 await _discard(receive)
-    metrics.count_rejection(error.cause)
-    response = JSONResponse(error.body(), status_code=error.status, headers=error.headers)
-    await response(scope, receive, send)
+    await error_response(error)(scope, receive, send)
 
 
 async def _discard(receive: Receive) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 from starlette.requests import Request
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from server.api.errors import RequestError
+from server.guard.asgi import error_response
 from server.handlers.chat import ChatAnswer, TwoPassChat
 from server.handlers.wrapper import HandlerWrapper
-from server.observe import metrics
 from server.passes.pass1 import Pass1Refused
 
 
@@ -33,7 +33,7 @@ class TwoPassMessages(TwoPassChat):
         try:
             return await AnthropicServingMessages.create_messages(self, request, raw_request)
         except RequestError as error:
-            return _error_response(error)
+            return _refusal(error)
 
     async def create_chat_completion(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
@@ -50,7 +50,7 @@ class TwoPassMessages(TwoPassChat):
         try:
             return await AnthropicServingMessages.count_tokens(counter, request, raw_request)
         except RequestError as error:
-            return _error_response(error)
+            return _refusal(error)
         except Pass1Refused as refusal:
             return refusal.response
 
@@ -74,10 +74,6 @@ async def _roi(raw_request: Request | None) -> Any:
     return (await raw_request.json()).get("roi") if raw_request else None
 
 
-def _error_response(error: RequestError) -> ErrorResponse:
-    metrics.count_rejection(error.cause)
-    return ErrorResponse(
-        error=ErrorInfo(
-            message=str(error), type=error.type, param=error.param, code=error.status.value
-        )
-    )
+def _refusal(error: RequestError) -> ErrorResponse:
+    refusal: ErrorResponse = ErrorResponse.model_validate_json(error_response(error).body)
+    return refusal

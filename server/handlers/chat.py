@@ -45,8 +45,6 @@ class TwoPassChat(HandlerWrapper):
         Raises RequestError for bad input.
         """
         chat = _parse(request)
-        if not chat.pictures:
-            metrics.count(Outcome.TEXT_ONLY)
         if not chat.pictures and not chat.roi_without_picture:
             return await self._answer_text(request, chat, raw_request)
         try:
@@ -54,7 +52,7 @@ class TwoPassChat(HandlerWrapper):
         except Pass1Refused as refusal:
             return refusal.response
         usage, hidden_usage = request_usage(request, self._handler)
-        pass2 = Pass2(zoomed.report)
+        pass2 = Pass2(zoomed.report, zoomed.outcome)
         answer = await pass2.run(
             self._handler.create_chat_completion,
             request.model_copy(update={"messages": zoomed.messages, **usage}),
@@ -71,6 +69,7 @@ class TwoPassChat(HandlerWrapper):
     async def _answer_text(
         self, request: ChatCompletionRequest, chat: ParsedChat, raw_request: Request | None
     ) -> ChatAnswer:
+        metrics.count(Outcome.TEXT_ONLY)
         answer: ChatAnswer = await self._handler.create_chat_completion(
             request.model_copy(update={"messages": chat.messages}), raw_request
         )
@@ -98,6 +97,7 @@ class TwoPassChat(HandlerWrapper):
             zoomed = await self.zoom.run(chat, self._handler, raw_request)
         except Pass1Refused as refusal:
             return refusal.response
+        metrics.count(zoomed.outcome)
         return zoomed.report
 
 

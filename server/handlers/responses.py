@@ -60,7 +60,7 @@ class TwoPassResponses(HandlerWrapper):
             return refusal.response
         except RequestError as error:
             raise _in_terms_of_items(error) from None
-        pass2 = Pass2(zoomed.report)
+        pass2 = Pass2(zoomed.report, zoomed.outcome)
         answer = await pass2.run(
             self._handler.create_responses,
             _with_views(request, zoomed.messages),

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.exceptions import VLLMClientError
 
+from server.api.outcomes import Outcome
 from server.api.roi_report import RoiReport
 from server.observe import metrics, tracing
 from server.observe.metrics import Pass
@@ -28,10 +29,15 @@ logger = logging.getLogger("vllm.sdrpn")
 
 
 class Pass2:
-    """One pass 2, from its request until `end`; `report` is what the caller is told of pass 1."""
+    """One pass 2, from its request until `end`.
 
-    def __init__(self, report: RoiReport) -> None:
+    `report` is what the caller is told of pass 1, `outcome` what is counted; both change if the
+    base views answer in place of the crops.
+    """
+
+    def __init__(self, report: RoiReport, outcome: Outcome) -> None:
         self.report = report
+        self._outcome = outcome
         self._started = time.perf_counter()
         self._span = tracing.start_span("pass2")
         self._call: Callable[[], Awaitable[Any]]
@@ -61,6 +67,8 @@ class Pass2:
             self._span.set_status(StatusCode.ERROR)
             self.end()
             raise
+        finally:
+            metrics.count(self._outcome)
 
     async def repeat(self) -> Any:
         """vLLM's answer to the request that `run` was answered by, once more."""
@@ -99,6 +107,8 @@ class Pass2:
         too_long = "context length" in refusal
         skipped = "context_length" if too_long else "error: vLLM refuses the crops"
         self.report = self.report.model_copy(update={"regions": [], "skipped": skipped})
+        self._outcome = Outcome.CROPS_REFUSED
+        tracing.note(outcome=self._outcome.value, regions=0)
         note_report(raw_request, self.report)
 
 

@@ -1,15 +1,21 @@
-"""A request whose picture vLLM's engine no longer holds is sent again, once.
+"""A request whose pictures vLLM's two caches disagree about is sent again, once.
 
 vLLM keeps processed pictures on both sides of the engine and sends only hashes of those it believes
-are there. A chat that is refused after its pictures were processed leaves the two sides out of
-step. The next chat about such a picture then fails with an internal error, and the engine tells the
-API process to drop its entry so that "the client resends with data"
-(`EngineCore._handle_mm_cache_miss`). This module resends for the client.
+are there. Two things go wrong with that:
+
+- A chat that is refused after its pictures were processed leaves the two sides out of step. The
+  next chat about such a picture fails with GenerationError (`EngineCore._handle_mm_cache_miss`).
+- A chat with more pictures than the cache holds evicts one of its own while it is processed, and
+  vLLM's assertion fails (`LruKeyReplicatedSenderCache.get_and_update_item`).
+
+The second request names its views anew, so that neither side has them and all their data is sent.
+It finds no prefix of theirs in the KV cache either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vllm.exceptions import GenerationError
@@ -19,11 +25,29 @@ Create = Callable[..., Awaitable[Any]]
 
 
 async def create_with_retry(create: Create, request: Any, raw_request: Any) -> Any:
-    """`create(request, raw_request)`, called a second time if the engine raises GenerationError.
+    """`create(request, raw_request)`, called a second time if the engine lost a picture.
 
     Each call gets a copy: vLLM writes into the request it is given.
     """
     try:
         return await create(request.model_copy(), raw_request)
-    except GenerationError:
-        return await create(request.model_copy(), raw_request)
+    except (GenerationError, AssertionError):
+        return await create(_with_renamed_views(request), raw_request)
+
+
+def _with_renamed_views(request: Any) -> Any:
+    """A copy of `request`, a chat's or of the Responses API, with other names for its views."""
+    field = "messages" if hasattr(request, "messages") else "input"
+    renamed = _rename_views(getattr(request, field), f"-{uuid.uuid4().hex}")
+    return request.model_copy(update={field: renamed})
+
+
+def _rename_views(value: Any, suffix: str) -> Any:
+    """`value` with `suffix` after the name of every view in it; pixels are not copied."""
+    if isinstance(value, list):
+        return [_rename_views(item, suffix) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "image_pil" in value:
+        return {**value, "uuid": value["uuid"] + suffix}
+    return {key: _rename_views(item, suffix) for key, item in value.items()}

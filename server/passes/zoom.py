@@ -37,17 +37,21 @@ logger = logging.getLogger("vllm.sdrpn")  # below vLLM's logger, for its handler
 
 @dataclass(frozen=True)
 class ZoomedChat:
-    """A chat ready for pass 2: `messages` with views and crops, `base_messages` without crops."""
+    """A chat ready for pass 2: `messages` with views and crops, `base_messages` without crops.
+
+    `outcome` is what is counted if pass 2 is answered from `messages`.
+    """
 
     messages: list[Any]
     base_messages: list[Any]
     report: RoiReport
+    outcome: Outcome
 
 
 def without_picture(chat: ParsedChat, raw_request: Request | None) -> ZoomedChat:
     """A chat that turns `roi` on and has no picture: pass 2 is its only pass."""
     note_report(raw_request, NO_PICTURE)
-    return ZoomedChat(chat.messages, chat.messages, NO_PICTURE)
+    return ZoomedChat(chat.messages, chat.messages, NO_PICTURE, Outcome.TEXT_ONLY)
 
 
 class Zoom:
@@ -108,7 +112,8 @@ class Zoom:
         report = _report(proposal, settings, pictures, timings)
         _observe(proposal, report, crops)
         note_report(raw_request, report)
-        return ZoomedChat(pictures.chat(chat.messages, crops), base_messages, report)
+        messages = pictures.chat(chat.messages, crops)
+        return ZoomedChat(messages, base_messages, report, proposal.outcome)
 
 
 def _proposal_without_pass1(chat: ParsedChat, settings: RoiSettings) -> Proposal | None:
@@ -164,7 +169,6 @@ def _heatmap(roi_map: RoiMap) -> list[list[float]]:
 
 
 def _observe(proposal: Proposal, report: RoiReport, crops: Sequence[View]) -> None:
-    metrics.count(proposal.outcome)
     metrics.PICTURES_SECONDS.observe(report.timings["pictures"] / 1000)
     if proposal.pass1:
         metrics.PASS1_SECONDS.observe(report.timings["pass1"] / 1000)

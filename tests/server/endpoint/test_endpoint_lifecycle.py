@@ -28,6 +28,8 @@ pytestmark = pytest.mark.endpoint
 
 QUESTION = "What is the code on the red tag?"
 KEY = "a-key-of-the-test"
+ONE_PICTURE_GIB = 0.0004
+"""Holds one processed picture of 16 visual tokens (16 x 4 patches x 1176 floats), not two."""
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -77,6 +79,7 @@ def guarded(
     flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
     flags += ["--media-any-public", "--media-folder", str(folder)]
     flags += ["--limit-mm-per-prompt.image=1", "--root-path=/api"]
+    flags += ["--mm-processor-cache-gb", str(ONE_PICTURE_GIB)]
     with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
         yield endpoint
 
@@ -152,6 +155,17 @@ def test_a_chat_may_be_compressed(guarded: Endpoint) -> None:
     assert answer.status_code == 200, answer.text
     refused = httpx.post(url, content=body, headers={**headers, "Content-Encoding": "br"})
     assert refused.status_code == 415
+
+
+def test_more_pictures_than_the_cache_of_processed_pictures_holds(guarded: Endpoint) -> None:
+    """vLLM alone answers such chats with a 500."""
+    pictures = [picture_part(noise(112, 112, seed)) for seed in (1, 2, 3)]
+    roi = {"threshold": 0.0, "base_tokens": 16, "crop_tokens": 16}
+    for chosen in ((0, 1), (1, 0), (0, 1, 2), (2, 1)):
+        body = chat(*(pictures[index] for index in chosen), QUESTION, roi=roi)
+        answer = post(guarded, body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["roi"]["skipped"] is None
 
 
 def url_chat(url: str) -> dict[str, Any]:

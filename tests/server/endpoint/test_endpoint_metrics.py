@@ -10,6 +10,7 @@ from server.api.outcomes import Outcome
 from tests.conftest import Endpoint
 from tests.server.helpers import MODEL, chat, metric, noise, picture_part, post
 
+MAX_MODEL_LEN = 4096
 QUESTION = "What is the code on the red tag?"
 
 
@@ -30,6 +31,28 @@ def test_requests_are_counted_by_outcome(endpoint: Endpoint, outcome: str, roi: 
     post(endpoint.url, chat(picture_part(noise(100, 80)), QUESTION, roi=roi), "/v1/regions")
     after = _outcomes(endpoint)
     assert {o: after[o] - before[o] for o in after if after[o] != before[o]} == {outcome: 2}
+
+
+def test_a_chat_that_fits_without_its_crop_is_answered_and_counted(endpoint: Endpoint) -> None:
+    """The text leaves room for less than a crop."""
+
+    def long_chat(words: int, roi: Any) -> dict[str, Any]:
+        return chat(picture_part(noise(300, 200)), "red " * words + QUESTION, roi=roi)
+
+    def prompt_tokens(words: int) -> int:
+        return int(post(endpoint.url, long_chat(words, False), "/tokenize").json()["count"])
+
+    shortest = prompt_tokens(0)
+    per_word = (prompt_tokens(100) - shortest) / 100
+    words = int((MAX_MODEL_LEN - shortest - 4) / per_word)
+    before = _outcomes(endpoint)
+    answer = post(endpoint.url, long_chat(words, {"threshold": 0.0, "crop_tokens": 64}))
+    after = _outcomes(endpoint)
+    assert answer.status_code == 200, answer.text
+    report = answer.json()["roi"]
+    assert (report["skipped"], report["regions"]) == ("context_length", [])
+    assert answer.json()["usage"]["prompt_tokens"] > MAX_MODEL_LEN - 20
+    assert {o: after[o] - before[o] for o in after if after[o] != before[o]} == {"crops_refused": 1}
 
 
 def test_text_only_chats_are_counted(endpoint: Endpoint) -> None:

@@ -87,11 +87,17 @@ async def test_without_a_map_the_base_view_answers(first: Any, reason: str) -> N
     assert kinds == ["image_pil", "text"]
 
 
-async def test_a_missing_map_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[Outcome]:
+    """The outcomes that are counted during the test."""
     counted: list[Outcome] = []
     monkeypatch.setattr("server.observe.metrics.count", counted.append)
+    return counted
+
+
+async def test_a_missing_map_is_counted(outcomes: list[Outcome]) -> None:
     await two_pass(Handler(None)).create_chat_completion(request())
-    assert counted == [Outcome.ERROR]
+    assert outcomes == [Outcome.ERROR]
 
 
 async def test_what_vllm_refuses_in_pass_1_is_the_answer() -> None:
@@ -226,9 +232,12 @@ REFUSALS = [
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("roi", [True, {"boxes": [[0, 0, 50, 50]]}])
-async def test_a_chat_that_fits_without_its_crop_is_answered(roi: Any, refusal: Any) -> None:
+async def test_a_chat_that_fits_without_its_crop_is_answered(
+    roi: Any, refusal: Any, outcomes: list[Outcome]
+) -> None:
     answer: Any = await two_pass(Refusing(1, refusal)).create_chat_completion(request(roi=roi))
     assert (answer.roi["skipped"], answer.roi["regions"]) == ("context_length", [])
+    assert outcomes == [Outcome.CROPS_REFUSED]
 
 
 async def test_crops_over_vllms_limit_of_pictures_are_left_out() -> None:

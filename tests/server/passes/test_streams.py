@@ -9,6 +9,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.exceptions import GenerationError
 
+from server.api.outcomes import Outcome
 from server.api.roi_report import RoiReport
 from server.passes.pass2 import Pass2
 from server.passes.streams import HiddenUsage, request_usage, stream_answer
@@ -56,7 +57,7 @@ class Handler:
 async def open_stream(
     handler: Handler, hidden: HiddenUsage | None = None
 ) -> AsyncGenerator[str, None]:
-    pass2 = Pass2(REPORT)
+    pass2 = Pass2(REPORT, Outcome.OFF)
     events = await pass2.run(handler.create, REQUEST, REQUEST, None)
     return stream_answer(events, pass2, hidden)
 
