@@ -11,16 +11,16 @@ import httpx
 
 from server.api.roi_report import RoiReport
 
-_PATIENCE = httpx.Timeout(300.0, connect=5.0)
+_TIMEOUT = httpx.Timeout(300.0, connect=5.0)
 
 
 class EndpointError(Exception):
-    """The endpoint cannot be reached, or refused; one line says which and why."""
+    """The endpoint cannot be reached or returned an error; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said, what the endpoint says about regions, and the seconds it took."""
+    """The model's answer, the `roi` object of the response, and the latency in seconds."""
 
     text: str
     roi: RoiReport
@@ -28,14 +28,14 @@ class Answer:
 
 
 class Client:
-    """Talks to the endpoint at `url` (without /v1). Every method raises EndpointError."""
+    """A client of the endpoint at `url` (without /v1). Every method raises EndpointError."""
 
     def __init__(self, url: str, api_key: str | None = None, model: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_PATIENCE)
+        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_TIMEOUT)
         self.model = model or self._served_model()
-        """The model's served name."""
+        """The served name of the model."""
 
     def ask(
         self, picture: bytes, question: str, roi: bool | dict[str, Any], max_tokens: int
@@ -84,7 +84,7 @@ class Client:
 
 
 def _message(response: httpx.Response) -> str:
-    """The message of OpenAI's error object, or the body where it is something else."""
+    """The message of OpenAI's error object, or the start of any other body."""
     try:
         return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

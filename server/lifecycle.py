@@ -1,9 +1,9 @@
-"""How the server ends: on a signal, after what it is doing; or because its engine died.
+"""Shutdown of the server: drained on a signal, immediate when the engine has died.
 
-On SIGTERM or SIGINT no new request is taken and `/health/ready` turns 503; what is in flight may
-finish within the drain timeout; then uvicorn stops, and with it vLLM's engine. vLLM's own way to
-drain would refuse the second pass of a request whose first one is running. A dead engine ends the
-process with EXIT_ENGINE_DIED, after everybody was told.
+On SIGTERM or SIGINT the server refuses new requests and `/health/ready` returns 503. Requests in
+flight may finish within the drain timeout; then uvicorn stops, and vLLM's engine with it. vLLM's
+own drain is not used, because it refuses pass 2 of a request whose pass 1 is running. When the
+engine dies, requests in flight are answered with 503 and the process exits with EXIT_ENGINE_DIED.
 
 Rests on `app.state.server` (vLLM's uvicorn server) and on vLLM's `EngineClient.errored`.
 """
@@ -26,21 +26,21 @@ from server.guard.deadlines import RunningRequests
 logger = logging.getLogger("vllm.sdrpn")
 
 EXIT_ENGINE_DIED = 70
-"""EX_SOFTWARE: neither success nor a signal, so that whoever restarts us can tell."""
+"""EX_SOFTWARE: neither success nor a signal, so that a supervisor can tell the cause."""
 
 exit_status = 0
-"""What the process should exit with once the server has ended."""
+"""The exit status of the process once the server has stopped."""
 
-_LOOKS_EVERY = 0.1
-_LAST_WORDS_WITHIN = 5.0
-"""Seconds for errors to reach their clients after requests were ended."""
+_CHECK_SECONDS = 0.1
+_ERRORS_SENT_SECONDS = 5.0
+"""Time for error responses to reach their clients after their requests were ended."""
 
 
 _Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 
 class Lifecycle:
-    """One server process, from serving to its end."""
+    """The shutdown of one server process."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Lifecycle:
         self._running = running
         self._drain_seconds = drain
         self._close = close
-        self._ending: asyncio.Task[None] | None = None
+        self._drain_task: asyncio.Task[None] | None = None
 
     def around(self, inner: _Lifespan) -> _Lifespan:
-        """The app's lifespan `inner` with a watch on signals and on the engine inside it.
+        """The app's lifespan `inner`, with signal handlers and a watch on the engine.
 
-        vLLM has set its own signal handlers by then, which ours replace.
+        Our signal handlers replace vLLM's, which are set before the lifespan starts.
         """
 
         @asynccontextmanager
@@ -80,9 +80,9 @@ class Lifecycle:
         return lifespan
 
     def _on_signal(self) -> None:
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._drain())
-        else:  # asked twice: at once
+        if self._drain_task is None:
+            self._drain_task = asyncio.create_task(self._drain())
+        else:  # a second signal stops the server immediately
             self._app.state.server.force_exit = True
             self._stop_serving()
 
@@ -100,7 +100,7 @@ class Lifecycle:
     async def _watch_engine(self) -> None:
         global exit_status
         while not self._app.state.engine_client.errored:
-            await asyncio.sleep(_LOOKS_EVERY)
+            await asyncio.sleep(_CHECK_SECONDS)
         logger.error("The engine has died: answering 503 and stopping")
         exit_status = EXIT_ENGINE_DIED
         self._admission.closed = "the engine has died"
@@ -109,7 +109,7 @@ class Lifecycle:
 
     async def _end_all(self, reason: str) -> None:
         self._running.end_all(ServiceUnavailable(reason))
-        await self._admission.until_idle(_LAST_WORDS_WITHIN)
+        await self._admission.until_idle(_ERRORS_SENT_SECONDS)
 
     def _stop_serving(self) -> None:
         self._app.state.server.should_exit = True

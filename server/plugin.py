@@ -1,9 +1,8 @@
 """sdrpn in vLLM's API server: an endpoint plugin (`vllm.plugins.endpoint_plugins.interface`).
 
-Named in `VLLM_PLUGINS`, it adds our routes to vLLM's app, puts the two passes in front of the
-handlers vLLM left in `app.state`, and guards around it all. The RPN's folder is named in
-`--hf-overrides`, where the engine's side finds it too; its configuration holds the serving
-defaults.
+Named in `VLLM_PLUGINS`, it adds our routes and guards to vLLM's app and wraps vLLM's handlers in
+`app.state` with the two passes. The RPN's folder is read from `--hf-overrides`, as on the engine's
+side; the RPN's configuration holds the serving defaults.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""vLLM's OpenAI server as a process of ours: the same, but for how it starts and ends.
+"""Runs vLLM's OpenAI server with checks of its start and an exit status of its own.
 
-Where our endpoint plugin cannot be loaded, vLLM says so in its log and serves without it: without
-keys and guards. Here it is imported first, and a failure ends the start. vLLM's entry point returns
-0 when its engine has died.
+If vLLM cannot load our endpoint plugin, it logs the error and serves without keys and guards. This
+module imports the plugin first, so that a failure ends the start. vLLM's entry point returns 0 when
+its engine has died; this module then exits with `lifecycle.exit_status`.
 """
 
 import sys

@@ -13,7 +13,7 @@ from server.api.outcomes import Rejection
 
 
 class RequestError(Exception):
-    """The caller sent something that cannot be served; the message says what and why."""
+    """A request that cannot be served; the message says what is wrong and why."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
     type: ClassVar[str] = "BadRequestError"
@@ -25,7 +25,7 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """HTTP headers that belong to the answer."""
+        """HTTP headers of the response."""
         return {}
 
     def body(self) -> dict[str, Any]:
@@ -41,14 +41,14 @@ class RequestError(Exception):
 
 
 class BadRoi(RequestError):
-    """The `roi` field is malformed, or asks for what this chat does not allow."""
+    """The `roi` field is malformed, or does not fit the chat or the served RPN."""
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message, f"roi.{field}" if field else "roi")
 
 
 class BadPicture(RequestError):
-    """A picture that cannot be read, or may not be."""
+    """A picture that cannot be read, or that the server does not accept."""
 
     cause = Rejection.BAD_PICTURE
 
@@ -57,7 +57,7 @@ class BadPicture(RequestError):
 
 
 class PictureTooLarge(BadPicture):
-    """A picture with more bytes or pixels than the server takes."""
+    """A picture over the limit of bytes or pixels."""
 
     cause = Rejection.TOO_LARGE
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -65,19 +65,19 @@ class PictureTooLarge(BadPicture):
 
 
 class FetchRefused(BadPicture):
-    """A picture's URL that this server does not go to."""
+    """A picture's URL that the server does not fetch: its scheme, host or address."""
 
     cause = Rejection.FETCH_REFUSED
 
 
 class FetchFailed(BadPicture):
-    """A picture's URL where there is no picture, or not in time."""
+    """A picture's URL that returned no picture within the time limit."""
 
     cause = Rejection.FETCH_FAILED
 
 
 class Unauthorized(RequestError):
-    """No key, or not one of the server's."""
+    """The request has no valid API key."""
 
     cause = Rejection.UNAUTHORIZED
     status = HTTPStatus.UNAUTHORIZED
@@ -85,19 +85,19 @@ class Unauthorized(RequestError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """How to ask again: with a bearer token."""
+        """The authentication scheme: a bearer token."""
         return {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(RequestError):
-    """A path that is not for callers from outside, whether or not vLLM has something there."""
+    """The server has no such path or object, or does not expose it."""
 
     status = HTTPStatus.NOT_FOUND
     type = "NotFoundError"
 
 
 class BodyTooLarge(RequestError):
-    """A request with more bytes than the server reads."""
+    """A request body over the limit of bytes."""
 
     cause = Rejection.TOO_LARGE
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -117,7 +117,7 @@ class UnsupportedEncoding(RequestError):
 
 
 class RequestTimeout(RequestError):
-    """A request whose body does not arrive in time."""
+    """A request whose body did not arrive within the time limit."""
 
     cause = Rejection.TIMEOUT
     status = HTTPStatus.REQUEST_TIMEOUT
@@ -125,10 +125,7 @@ class RequestTimeout(RequestError):
 
 
 class ServiceUnavailable(RequestError):
-    """Nothing is wrong with the request; `retry_after` seconds from now it may be served.
-
-    As it stands: by another replica, for this server is ending.
-    """
+    """The server is shutting down. The client can retry after `retry_after` seconds."""
 
     cause = Rejection.DRAINING
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -137,12 +134,12 @@ class ServiceUnavailable(RequestError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """When to ask again, in seconds."""
+        """When to retry, in seconds."""
         return {"Retry-After": str(self.retry_after)}
 
 
 class TooManyRequests(ServiceUnavailable):
-    """As many requests are in flight as the server takes."""
+    """The limit of requests, or of request bytes, in flight is reached."""
 
     cause = Rejection.BUSY
     status = HTTPStatus.TOO_MANY_REQUESTS
@@ -151,7 +148,7 @@ class TooManyRequests(ServiceUnavailable):
 
 
 class DeadlineExceeded(ServiceUnavailable):
-    """The request took longer than the server, or its caller, allows."""
+    """The request exceeded the deadline of the server or of its caller."""
 
     cause = Rejection.TIMEOUT
     type = "TimeoutError"

@@ -1,4 +1,4 @@
-"""How a request ended: the values of the `outcome` and `cause` labels of our metrics."""
+"""How a request ended: the values of the metrics' labels `outcome` and `cause`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a request fared: the values of `sdrpn_requests_total{outcome=...}`."""
+    """The values of `sdrpn_requests_total{outcome=...}`."""
 
     REGION_FOUND = "region_found"
     """Answered from the base views and the crops of at least one region."""
@@ -22,21 +22,21 @@ class Outcome(StrEnum):
     """The engine made no map; the chat was answered from its base views."""
     TEXT_ONLY = "text_only"
     REJECTED = "rejected"
-    """Refused by sdrpn; `sdrpn_rejections_total` says why."""
+    """Refused by sdrpn; `sdrpn_rejections_total` has the cause."""
 
 
 class Rejection(StrEnum):
     """Why a request was refused: the values of `sdrpn_rejections_total{cause=...}`."""
 
     BAD_REQUEST = "bad_request"
-    """Malformed in any way that has no cause of its own, the `roi` field included."""
+    """Any malformed request without a cause of its own, including a malformed `roi`."""
     BAD_PICTURE = "bad_picture"
     TOO_LARGE = "too_large"
     FETCH_REFUSED = "fetch_refused"
-    """A picture's URL that sdrpn does not fetch: its host, address or scheme."""
+    """The URL of a picture has a scheme, host or address that sdrpn does not fetch."""
     FETCH_FAILED = "fetch_failed"
     UNAUTHORIZED = "unauthorized"
     BUSY = "busy"
-    """The queue was full."""
+    """The limit of requests in flight was reached."""
     DRAINING = "draining"
     TIMEOUT = "timeout"

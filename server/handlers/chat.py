@@ -111,7 +111,7 @@ def _parse(request: ChatCompletionRequest) -> ParsedChat:
 
 
 def _with_report(answer: ChatAnswer, pass2: Pass2, hidden_usage: HiddenUsage | None) -> ChatAnswer:
-    """`answer` with its `roi` object; `pass2` is told when it began and what it read."""
+    """`answer` with its `roi` object; `pass2` is measured."""
     if isinstance(answer, AsyncGenerator):
         return stream_answer(answer, pass2, hidden_usage)
     if isinstance(answer, ChatCompletionResponse):

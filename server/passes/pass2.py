@@ -31,8 +31,8 @@ logger = logging.getLogger("vllm.sdrpn")
 class Pass2:
     """One pass 2, from its request until `end`.
 
-    `report` is what the caller is told of pass 1, `outcome` what is counted; both change if the
-    base views answer in place of the crops.
+    `report` is the `roi` object of the response, `outcome` is counted. Both change if the base
+    views answer in place of the crops.
     """
 
     def __init__(self, report: RoiReport, outcome: Outcome) -> None:

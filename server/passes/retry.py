@@ -14,11 +14,14 @@ It finds no prefix of theirs in the KV cache either.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vllm.exceptions import GenerationError
+
+logger = logging.getLogger("vllm.sdrpn")
 
 Create = Callable[..., Awaitable[Any]]
 """A method of a vLLM handler: from a request and the raw request to an answer or a stream."""
@@ -31,7 +34,8 @@ async def create_with_retry(create: Create, request: Any, raw_request: Any) -> A
     """
     try:
         return await create(request.model_copy(), raw_request)
-    except (GenerationError, AssertionError):
+    except (GenerationError, AssertionError) as error:
+        logger.info("vLLM lost a picture; sending the request again: %s", error)
         return await create(_with_renamed_views(request), raw_request)
 
 

@@ -87,7 +87,7 @@ async def stream_answer(
 
 
 async def _restart(pass2: Pass2) -> AsyncGenerator[str, None] | ErrorResponse:
-    """The stream once more; what goes wrong now is the caller's to know."""
+    """The stream once more; an error is returned as the answer."""
     try:
         answer: AsyncGenerator[str, None] | ErrorResponse = await pass2.repeat()
     except Exception as error:
@@ -97,7 +97,7 @@ async def _restart(pass2: Pass2) -> AsyncGenerator[str, None] | ErrorResponse:
 
 
 def _visible(event: str, pass2: Pass2, hidden: HiddenUsage | None) -> str | None:
-    """The event as the caller gets it, if at all; `pass2` is told of its usage."""
+    """The event as the caller gets it, or None; `pass2` records its usage."""
     usage = _last_usage(event)
     if usage:
         details = usage.get("prompt_tokens_details") or {}
@@ -108,10 +108,10 @@ def _visible(event: str, pass2: Pass2, hidden: HiddenUsage | None) -> str | None
 
 
 async def _opening(events: AsyncGenerator[str, None]) -> list[str]:
-    """The events up to the first that says something.
+    """The events up to the first with content.
 
-    Chunks that only name the role are made from the engine's first output, like the one after
-    them: waiting for that one delays nobody.
+    vLLM makes the chunks that only name the role from the engine's first output, like the chunk
+    after them, so waiting for that one adds no delay.
     """
     opening: list[str] = []
     async for event in events:
@@ -154,7 +154,7 @@ def _with_fingerprint(event: str, fingerprint: str | None) -> str:
 
 
 def _last_usage(event: str) -> dict[str, Any] | None:
-    """The usage of an event that has nothing else; looked for before anything is parsed."""
+    """The usage of an event that has nothing else. Most events are not parsed for it."""
     if '"choices":[]' not in event or '"usage":' not in event:
         return None
     usage: dict[str, Any] | None = _payload(event).get("usage")

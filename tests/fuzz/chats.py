@@ -1,4 +1,4 @@
-"""Chats and `roi` objects as a stranger might write them: some right, many wrong, a few mad."""
+"""Random chats and `roi` objects, valid and invalid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
-"""Anything JSON can say; NaN and infinities too, which Python's and vLLM's parsers take."""
+"""Any JSON value, with NaN and infinities, which Python's and vLLM's parsers accept."""
 
 
 @functools.cache
@@ -38,9 +38,9 @@ def _pictures() -> list[str]:
     ]
 
 
-def _mostly(right: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """`right` three times out of four, and anything at all else."""
-    return st.one_of(right, right, right, JSON)
+def _mostly(valid: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """`valid` three times out of four, else any JSON value."""
+    return st.one_of(valid, valid, valid, JSON)
 
 
 _picture = st.builds(

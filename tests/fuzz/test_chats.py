@@ -1,4 +1,4 @@
-"""Whatever a chat holds, the answer is an answer or a clear error, and the engine lives.
+"""Any chat is answered, or refused with an error object, and the engine stays alive.
 
 `FUZZ_EXAMPLES=5000 pytest tests/fuzz` sends ten thousand, five thousand to each of two routes.
 """
@@ -43,7 +43,7 @@ def test_no_chat_is_answered_with_a_500(
     endpoint.check_alive()
 
 
-def test_after_all_of_them_the_server_still_answers(http: httpx.Client) -> None:
+def test_the_server_still_answers_after_fuzzing(http: httpx.Client) -> None:
     body = chat(picture_part(noise(100, 80)), "What is the code on the red tag?")
     answer = http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""Schemathesis on the OpenAPI document the server itself publishes: no route answers with a 500."""
+"""Schemathesis on the server's own OpenAPI document: no route returns a 500."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_no_route_answers_with_a_500(endpoint: Endpoint) -> None:
     tried = [operation for operation in operations if is_open(operation.path)]
     assert "/v1/chat/completions" in {operation.path for operation in tried}
     for operation in tried:
-        _hammer(operation)
+        _send_cases(operation)
         endpoint.check_alive()
 
 
-def _hammer(operation: Any) -> None:
+def _send_cases(operation: Any) -> None:
     @settings(
         max_examples=8,
         deadline=None,
@@ -32,7 +32,7 @@ def _hammer(operation: Any) -> None:
         phases=[Phase.generate],
     )
     @given(case=operation.as_strategy())
-    def ask(case: Any) -> None:
+    def send(case: Any) -> None:
         case.call_and_validate(checks=[not_a_server_error], timeout=60)
 
-    ask()
+    send()

@@ -15,7 +15,7 @@ MODEL = "sdrpn-demo"
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """RGB noise: a picture no other seed has."""
+    """RGB noise; each seed gives another picture."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -55,7 +55,7 @@ def chat(*parts: dict[str, Any] | str, **fields: Any) -> dict[str, Any]:
 
 
 def post(url: str, body: dict[str, Any], route: str = "/v1/chat/completions") -> httpx.Response:
-    """`body` sent as JSON, plainly."""
+    """The response to `body`, sent as JSON."""
     return httpx.post(url + route, json=body, timeout=120.0)
 
 
@@ -63,8 +63,8 @@ def metric(url: str, sample: str, **labels: str) -> float:
     """One sample on /metrics, summed over the labels not given; 0 if it is not there."""
     text = httpx.get(f"{url}/metrics", timeout=30.0).text
     return sum(
-        found.value
+        entry.value
         for family in text_string_to_metric_families(text)
-        for found in family.samples
-        if found.name == sample and labels.items() <= found.labels.items()
+        for entry in family.samples
+        if entry.name == sample and labels.items() <= entry.labels.items()
     )

@@ -15,7 +15,7 @@ from server.api.roi_settings import RoiDefaults, RoiSettings
 DEFAULTS = RoiDefaults(threshold=0.2, base_tokens=64, crop_tokens=36, max_view_tokens=2048)
 
 
-def test_absent_and_null_leave_it_open_and_booleans_decide() -> None:
+def test_roi_is_null_a_boolean_or_an_object() -> None:
     assert parse_roi(None) is None
     assert parse_roi(True) == RoiOptions(enabled=True)
     assert parse_roi(False) == RoiOptions(enabled=False)
@@ -78,7 +78,7 @@ def test_every_field_of_an_object_is_read() -> None:
         ({"boxes": [[0, 0, 1, 1]] * (MAX_REGIONS + 1)}, "roi.boxes"),
     ],
 )
-def test_what_is_malformed_is_named(value: Any, param: str) -> None:
+def test_a_malformed_field_is_named(value: Any, param: str) -> None:
     with pytest.raises(BadRoi) as caught:
         parse_roi(value)
     body = caught.value.body()["error"]
@@ -100,27 +100,27 @@ def test_fields_left_out_take_the_served_defaults() -> None:
     assert settings.boxes == ()
 
 
-def test_a_picture_is_counted_as_python_counts() -> None:
+def test_image_is_a_python_index() -> None:
     places = [RoiSettings.resolve(RoiOptions(image=i), DEFAULTS, 3).image for i in (-3, -1, 0, 2)]
     assert places == [0, 2, 0, 2]
     assert RoiSettings.resolve(None, DEFAULTS, 3).image == 2
 
 
 @pytest.mark.parametrize("image", [3, -4])
-def test_a_picture_that_is_not_there_is_refused(image: int) -> None:
+def test_an_image_index_out_of_range_is_refused(image: int) -> None:
     with pytest.raises(BadRoi, match="3 pictures") as caught:
         RoiSettings.resolve(RoiOptions(image=image), DEFAULTS, 3)
     assert caught.value.param == "roi.image"
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_chat_that_says_nothing_follows_the_server(enabled: bool) -> None:
+def test_a_chat_without_roi_takes_the_servers_default(enabled: bool) -> None:
     defaults = replace(DEFAULTS, enabled=enabled)
     assert RoiSettings.resolve(None, defaults, 1).enabled is enabled
     assert RoiSettings.resolve(RoiOptions(), defaults, 1).enabled is True
 
 
-def test_a_threshold_of_zero_is_a_threshold() -> None:
+def test_a_threshold_of_zero_is_not_the_default() -> None:
     assert RoiSettings.resolve(RoiOptions(threshold=0.0), DEFAULTS, 1).threshold == 0.0
 
 
@@ -164,7 +164,7 @@ def test_confidence_needs_log_probabilities() -> None:
         RoiSettings.resolve(RoiOptions(gate=GateOptions(max_confidence=0.5)), logits, 1)
 
 
-def test_the_report_has_a_heatmap_only_when_there_is_one() -> None:
+def test_the_report_omits_an_absent_heatmap() -> None:
     report = RoiReport(
         regions=[RegionReport(box=[1, 2, 3, 4], score=0.5)],
         image=0,
@@ -193,7 +193,7 @@ GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
 
 
 @pytest.mark.parametrize(
-    ("asked", "gate"),
+    ("option", "gate"),
     [
         (None, OWN),
         (True, OWN),
@@ -210,25 +210,25 @@ GATED = replace(DEFAULTS, gate=OWN, learned_gate=True)
     ],
 )
 def test_the_gate_is_the_rpns_unless_the_request_has_its_own(
-    asked: GateOptions | bool | None, gate: ZoomGate
+    option: GateOptions | bool | None, gate: ZoomGate
 ) -> None:
-    assert RoiSettings.resolve(RoiOptions(gate=asked), GATED, 1).gate == gate
+    assert RoiSettings.resolve(RoiOptions(gate=option), GATED, 1).gate == gate
 
 
-def test_an_rpns_gate_may_wait_to_be_asked() -> None:
-    waiting = replace(GATED, gate_default=False)
-    assert RoiSettings.resolve(None, waiting, 1).gate == ALWAYS_OPEN
-    assert RoiSettings.resolve(RoiOptions(gate=True), waiting, 1).gate == OWN
+def test_an_rpns_gate_that_is_off_by_default_is_used_on_request() -> None:
+    off_by_default = replace(GATED, gate_default=False)
+    assert RoiSettings.resolve(None, off_by_default, 1).gate == ALWAYS_OPEN
+    assert RoiSettings.resolve(RoiOptions(gate=True), off_by_default, 1).gate == OWN
 
 
-def test_a_learned_gate_that_is_not_there_cannot_be_asked() -> None:
+def test_min_gate_probability_without_a_learned_gate_is_refused() -> None:
     with pytest.raises(BadRoi, match="this RPN has none") as caught:
         RoiSettings.resolve(RoiOptions(gate=GateOptions(min_gate_probability=0.5)), DEFAULTS, 1)
     assert caught.value.param == "roi.gate.min_gate_probability"
 
 
 @pytest.mark.parametrize("name", ["confidence", "gate_probability"])
-def test_what_a_gate_goes_by_is_reported_where_it_was_asked_for(name: str) -> None:
+def test_the_report_omits_absent_gate_values(name: str) -> None:
     report = RoiReport(
         regions=[], image=0, image_size=(9, 9), grid=(1, 1), skipped="gate", timings={}
     )

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request, the answer is OpenAI's error object and the server goes on."""
+"""A bad request is answered with OpenAI's error object, and the server keeps serving."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_too_large_is_a_413(endpoint: Endpoint, url: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_official_client_sees_a_bad_request(client: openai.OpenAI, stream: bool) -> None:
+def test_the_official_client_raises_bad_request_error(client: openai.OpenAI, stream: bool) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(**with_picture("data:image/png;base64,@@@"), stream=stream)
     assert caught.value.param == "messages"
@@ -118,11 +118,11 @@ def test_an_unknown_model_is_a_404(endpoint: Endpoint, route: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_no_messages_at_all_is_a_400(endpoint: Endpoint, route: str) -> None:
+def test_missing_messages_are_a_400(endpoint: Endpoint, route: str) -> None:
     assert post(endpoint.url, {"model": "sdrpn-demo"}, route).status_code == 400
 
 
-def test_routes_that_are_vllms_alone_fetch_nothing_either(endpoint: Endpoint) -> None:
+def test_vllms_own_routes_fetch_no_url(endpoint: Endpoint) -> None:
     """`/v1/responses` passes by our picture checks; no media domain is allowed there."""
     with socket.create_server(("127.0.0.1", 0)) as bait:
         url = f"http://127.0.0.1:{bait.getsockname()[1]}/a.png"
@@ -135,7 +135,7 @@ def test_routes_that_are_vllms_alone_fetch_nothing_either(endpoint: Endpoint) ->
             bait.accept()
 
 
-def test_after_all_this_the_server_still_answers(endpoint: Endpoint) -> None:
+def test_the_server_still_answers_after_bad_input(endpoint: Endpoint) -> None:
     for body, _ in BAD.values():
         post(endpoint.url, body)
     assert post(endpoint.url, with_roi(True)).status_code == 200

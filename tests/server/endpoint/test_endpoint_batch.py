@@ -1,4 +1,4 @@
-"""vLLM's batch route: many chats in one request, each looked at twice."""
+"""vLLM's batch route: many chats in one request, each zoomed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batch(*chats: list[Any], **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": list(chats), "max_tokens": 4, "temperature": 0, **fields}
 
 
-def asked(width: int, height: int) -> list[Any]:
+def picture_chat(width: int, height: int) -> list[Any]:
     return [user(picture_part(noise(width, height)), QUESTION)]
 
 
@@ -35,8 +35,8 @@ def refusal(answer: httpx.Response) -> str:
 
 
 @pytest.mark.parametrize("roi", [ZOOM, False], ids=["on", "off"])
-def test_every_chat_gets_the_answer_it_would_get_alone(endpoint: Endpoint, roi: Any) -> None:
-    chats = [asked(300, 200), asked(200, 300), [user("What is the code?")]]
+def test_a_chat_of_a_batch_is_answered_as_a_single_chat(endpoint: Endpoint, roi: Any) -> None:
+    chats = [picture_chat(300, 200), picture_chat(200, 300), [user("What is the code?")]]
     together = post(endpoint.url, batch(*chats, roi=roi), ROUTE)
     assert together.status_code == 200, together.text
     assert "x-sdrpn-roi" not in together.headers, "there is no one report for all"
@@ -53,15 +53,17 @@ def test_every_chat_gets_the_answer_it_would_get_alone(endpoint: Endpoint, roi: 
     assert together.json()["usage"]["prompt_tokens"] == prompt_tokens
 
 
-def test_one_bad_picture_refuses_the_batch_and_ends_the_others(endpoint: Endpoint) -> None:
+def test_one_bad_picture_refuses_the_whole_batch(endpoint: Endpoint) -> None:
     broken = [user({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, "?")]
-    answer = post(endpoint.url, batch(asked(640, 480), broken, asked(480, 640)), ROUTE)
+    answer = post(
+        endpoint.url, batch(picture_chat(640, 480), broken, picture_chat(480, 640)), ROUTE
+    )
     assert "picture" in refusal(answer)
     assert metric(endpoint.url, "sdrpn_requests_inflight") == 0
-    assert post(endpoint.url, batch(asked(300, 200)), ROUTE).status_code == 200
+    assert post(endpoint.url, batch(picture_chat(300, 200)), ROUTE).status_code == 200
 
 
-def test_a_batch_counts_as_its_chats(endpoint: Endpoint) -> None:
+def test_a_batch_counts_as_many_requests_in_flight(endpoint: Endpoint) -> None:
     too_many = batch(*[[user("?")]] * 257)
     assert "257 chats; this server takes 256" in refusal(post(endpoint.url, too_many, ROUTE))
     assert metric(endpoint.url, "sdrpn_requests_inflight") == 0

@@ -1,4 +1,4 @@
-"""A client that hangs up, in pass 1, between the passes or in pass 2, leaves nothing running."""
+"""The engine stops work for a client that disconnects: in pass 1, in pass 2 or between them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_until_idle(url: str, within: float = 60.0) -> None:
 
 
 @pytest.mark.parametrize("patience", [0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
-def test_a_client_that_loses_patience(endpoint: Endpoint, patience: float) -> None:
+def test_a_client_that_times_out(endpoint: Endpoint, patience: float) -> None:
     body = chat(
         picture_part(noise(1400, 1400, seed=int(patience * 1000))),
         QUESTION,
@@ -52,7 +52,7 @@ def test_a_client_that_loses_patience(endpoint: Endpoint, patience: float) -> No
     assert generated(endpoint.url) - before < TOKENS / 2
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_stream(endpoint: Endpoint) -> None:
+def test_a_client_that_disconnects_during_a_stream(endpoint: Endpoint) -> None:
     body = chat(
         picture_part(noise(896, 896, seed=21)),
         QUESTION,

@@ -34,7 +34,7 @@ def ask(client: openai.OpenAI, *parts: Any, roi: Any = None, **fields: Any) -> A
     )
 
 
-def test_an_answer_comes_with_its_region(client: openai.OpenAI) -> None:
+def test_an_answer_has_its_region(client: openai.OpenAI) -> None:
     answer = ask(client, picture_part(noise(896, 700)), QUESTION, roi=EVERYWHERE)
     assert answer.choices[0].message.content is not None
     roi = answer.roi
@@ -68,7 +68,7 @@ def test_off_is_the_base_view_alone(client: openai.OpenAI) -> None:
     assert off.usage.prompt_tokens_details.multimodal_tokens == {"image": rows * cols}
 
 
-def test_a_stream_brings_the_regions_first_and_then_the_same_answer(client: openai.OpenAI) -> None:
+def test_a_stream_has_the_regions_in_its_first_chunk(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 700, seed=4))
     whole = ask(client, part, QUESTION, roi=EVERYWHERE)
     chunks = list(
@@ -88,7 +88,7 @@ def test_a_stream_brings_the_regions_first_and_then_the_same_answer(client: open
     assert chunks[-1].usage.prompt_tokens == whole.usage.prompt_tokens
 
 
-def test_usage_is_that_of_the_answer_and_pass_1_has_its_own(client: openai.OpenAI) -> None:
+def test_usage_is_that_of_pass_2_and_pass_1_has_its_own(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 700, seed=5))
     answer = ask(client, part, QUESTION, roi=EVERYWHERE)
     off = ask(client, part, QUESTION, roi=False)
@@ -105,12 +105,12 @@ def test_pass_2_finds_pass_1_in_the_prefix_cache(client: openai.OpenAI) -> None:
     assert answer.usage.prompt_tokens_details.cached_tokens >= rows * cols // 32 * 32
 
 
-def test_no_region_costs_almost_nothing_twice(client: openai.OpenAI) -> None:
+def test_without_a_region_pass_2_is_cached(client: openai.OpenAI) -> None:
     answer = ask(client, picture_part(noise(896, 896, seed=7)), QUESTION, roi=NOWHERE)
     assert answer.usage.prompt_tokens - answer.usage.prompt_tokens_details.cached_tokens <= 32
 
 
-def test_a_shut_gate_leaves_the_base_views_answer(client: openai.OpenAI) -> None:
+def test_a_closed_gate_keeps_the_base_views_answer(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 896, seed=17))
     shut = {**EVERYWHERE, "gate": {"max_area": 0.5}}
     answer = ask(client, part, QUESTION, roi=shut)
@@ -122,7 +122,7 @@ def test_a_shut_gate_leaves_the_base_views_answer(client: openai.OpenAI) -> None
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 32])
-def test_who_is_sure_of_the_first_tokens_does_not_look_again(
+def test_the_gate_closes_on_high_confidence_in_the_first_tokens(
     client: openai.OpenAI, tokens: int
 ) -> None:
     part = picture_part(noise(896, 896, seed=18))
@@ -140,21 +140,21 @@ def test_who_is_sure_of_the_first_tokens_does_not_look_again(
     assert wide.roi["confidence"] == shut.roi["confidence"]
 
 
-def test_the_map_does_not_know_how_long_pass_1_went_on(client: openai.OpenAI) -> None:
+def test_the_map_does_not_depend_on_the_length_of_pass_1(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 896, seed=21))
-    seen = {**EVERYWHERE, "heatmap": True}
-    short = ask(client, part, QUESTION, roi=seen).roi
+    with_map = {**EVERYWHERE, "heatmap": True}
+    short = ask(client, part, QUESTION, roi=with_map).roi
     long = ask(
         client,
         part,
         QUESTION,
-        roi={**seen, "gate": {"max_confidence": 1.0, "confidence_tokens": 32}},
+        roi={**with_map, "gate": {"max_confidence": 1.0, "confidence_tokens": 32}},
     ).roi
     assert np.allclose(short["heatmap"], long["heatmap"], atol=1e-3)
     assert short["regions"] == long["regions"]
 
 
-def test_pass_1_goes_on_no_longer_than_the_context(client: openai.OpenAI) -> None:
+def test_pass_1_ends_at_the_context_length(client: openai.OpenAI) -> None:
     """That it would answer a few tokens refuses no chat whose prompt leaves room for one."""
     part = picture_part(noise(896, 896, seed=22))
     gate = {**EVERYWHERE, "gate": {"max_confidence": 0.0, "confidence_tokens": 32}}
@@ -169,7 +169,7 @@ def test_pass_1_goes_on_no_longer_than_the_context(client: openai.OpenAI) -> Non
     assert room - 32 < read(QUESTION + " the" * words) < room
 
 
-def test_the_rpns_own_gate_waits_to_be_asked(client: openai.OpenAI) -> None:
+def test_the_rpns_own_gate_is_used_on_request(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 896, seed=19))
     assert "confidence" not in ask(client, part, QUESTION, roi=EVERYWHERE).roi
     gated = ask(client, part, QUESTION, roi={**EVERYWHERE, "gate": True}).roi
@@ -179,7 +179,7 @@ def test_the_rpns_own_gate_waits_to_be_asked(client: openai.OpenAI) -> None:
         ask(client, part, QUESTION, roi={"gate": {"min_gate_probability": 0.5}})
 
 
-def test_boxes_of_the_callers_skip_pass_1(client: openai.OpenAI) -> None:
+def test_the_callers_boxes_skip_pass_1(client: openai.OpenAI) -> None:
     box = [100, 50.5, 300, 200]
     part = picture_part(noise(896, 700, seed=8))
     answer = ask(client, part, QUESTION, roi={"boxes": [box], "crop_tokens": 30})
@@ -203,7 +203,7 @@ def test_each_box_becomes_a_crop(client: openai.OpenAI) -> None:
     assert [b - a for a, b in itertools.pairwise(tokens)] == [16, 16]
 
 
-def test_budgets_are_the_requests(client: openai.OpenAI) -> None:
+def test_token_budgets_of_the_request_are_kept(client: openai.OpenAI) -> None:
     part = picture_part(noise(896, 896, seed=10))
     answer = ask(client, part, QUESTION, roi={**EVERYWHERE, "base_tokens": 100, "crop_tokens": 25})
     assert answer.roi["grid"] == [10, 10]
@@ -228,14 +228,14 @@ def test_the_heatmap_covers_the_grid(client: openai.OpenAI) -> None:
     assert all(0 <= probability <= 1 for row in heatmap for probability in row)
 
 
-def test_the_newest_of_several_pictures_is_looked_at_twice(client: openai.OpenAI) -> None:
+def test_the_newest_of_several_pictures_is_zoomed(client: openai.OpenAI) -> None:
     first, second = noise(896, 896, seed=11), noise(840, 420, seed=12)
     answer = ask(client, picture_part(first), picture_part(second), QUESTION, roi=EVERYWHERE)
     assert answer.roi["image_size"] == [840, 420]
     assert answer.roi["regions"][0]["box"] == [0, 0, 840, 420]
 
 
-def test_a_picture_of_an_earlier_turn_is_looked_at_for_a_new_question(
+def test_a_picture_of_an_earlier_turn_is_zoomed_for_a_new_question(
     client: openai.OpenAI,
 ) -> None:
     answer = client.chat.completions.create(
@@ -251,7 +251,7 @@ def test_a_picture_of_an_earlier_turn_is_looked_at_for_a_new_question(
     assert answer.roi["regions"][0]["box"] == [0, 0, 896, 700]  # type: ignore[attr-defined]
 
 
-def test_text_only_chats_are_vllms_alone(client: openai.OpenAI) -> None:
+def test_text_only_chats_have_no_roi_object(client: openai.OpenAI) -> None:
     for roi in (None, False):
         answer = ask(client, "hello", roi=roi)
         assert answer.choices[0].message.content is not None
@@ -278,7 +278,7 @@ def test_a_callers_xargs_do_not_flag_the_second_pass(endpoint: Endpoint) -> None
     assert answer["kv_transfer_params"] is None
 
 
-def test_regions_alone(endpoint: Endpoint) -> None:
+def test_the_regions_route_returns_the_roi_object(endpoint: Endpoint) -> None:
     body = chat(picture_part(noise(896, 700, seed=16)), QUESTION, roi={**EVERYWHERE})
     report = post(endpoint.url, body, "/v1/regions")
     assert report.status_code == 200

@@ -1,4 +1,4 @@
-"""vLLM's two caches of processed pictures drift apart where a chat is refused late: nobody notices.
+"""vLLM's two caches of processed pictures differ after a late refusal; the next chat is answered.
 
 Without `server/passes/retry.py` the second chat about such a picture is answered with a 500.
 """
@@ -28,7 +28,7 @@ def ask(client: openai.OpenAI, seed: int, roi: Any, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("roi", [False, {"threshold": 0.0}], ids=["off", "on"])
-def test_a_picture_of_a_refused_chat_can_be_asked_about(
+def test_the_next_chat_about_a_refused_chats_picture_is_answered(
     client: openai.OpenAI, roi: Any, stream: bool
 ) -> None:
     seed = 7000 + 2 * stream + bool(roi)

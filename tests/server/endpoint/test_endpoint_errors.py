@@ -47,7 +47,7 @@ def test_a_wrong_method(endpoint: Endpoint, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1/models/other", "/v1/responses/resp_x"])
-def test_nothing_there(endpoint: Endpoint, path: str) -> None:
+def test_an_unknown_path_or_object_is_a_404(endpoint: Endpoint, path: str) -> None:
     assert_is_error(httpx.get(endpoint.url + path, timeout=60), path, 404)
 
 

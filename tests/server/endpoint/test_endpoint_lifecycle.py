@@ -1,4 +1,4 @@
-"""A server with keys, limits and a short patience, and how such servers end: real processes."""
+"""A server with keys and limits, and the shutdown of servers: real processes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def guarded(
     flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
     flags += ["--media-any-public", "--media-folder", str(folder)]
     flags += ["--limit-mm-per-prompt.image=1", "--root-path=/api"]
-    flags += ["--mm-processor-cache-gb", str(ONE_PICTURE_GIB)]
+    flags += ["--mm-processor-cache-gb", str(ONE_PICTURE_GIB), "--logprobs-mode", "raw_logits"]
     with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
         yield endpoint
 
@@ -100,7 +100,7 @@ def test_the_official_client_needs_a_key(guarded: Endpoint) -> None:
         ask("wrong")
 
 
-def test_only_probes_and_the_page_are_reached_without_a_key(guarded: Endpoint) -> None:
+def test_only_probes_and_the_playground_need_no_key(guarded: Endpoint) -> None:
     paths = ["/health", "/metrics", "/docs", "/openapi.json", "/v1/models", "/version", "/load"]
     assert {httpx.get(guarded.url + path).status_code for path in paths} == {401}
     for path in ("/health/live", "/health/ready", "/"):
@@ -119,7 +119,7 @@ def test_control_routes_are_unreachable_even_with_a_key(guarded: Endpoint, path:
     assert httpx.post(guarded.url + path, json={}, headers=WITH_KEY).status_code == 404
 
 
-def test_a_chat_that_says_nothing_of_roi_follows_the_server(guarded: Endpoint) -> None:
+def test_a_chat_without_roi_takes_the_servers_default(guarded: Endpoint) -> None:
     body = chat(picture_part(noise(100, 80)), QUESTION)
     assert post(guarded, body).json()["roi"]["skipped"] == "off"
     assert post(guarded, {**body, "roi": True}).json()["roi"]["skipped"] != "off"
@@ -157,15 +157,23 @@ def test_a_chat_may_be_compressed(guarded: Endpoint) -> None:
     assert refused.status_code == 415
 
 
-def test_more_pictures_than_the_cache_of_processed_pictures_holds(guarded: Endpoint) -> None:
-    """vLLM alone answers such chats with a 500."""
-    pictures = [picture_part(noise(112, 112, seed)) for seed in (1, 2, 3)]
-    roi = {"threshold": 0.0, "base_tokens": 16, "crop_tokens": 16}
-    for chosen in ((0, 1), (1, 0), (0, 1, 2), (2, 1)):
-        body = chat(*(pictures[index] for index in chosen), QUESTION, roi=roi)
+def test_confidence_is_refused_where_vllm_returns_logits(guarded: Endpoint) -> None:
+    body = chat(picture_part(noise(100, 80)), QUESTION)
+    answer = post(guarded, {**body, "roi": {"gate": {"max_confidence": 0.5}}})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "roi.gate.max_confidence"
+    assert post(guarded, {**body, "roi": {"gate": True}}).status_code == 200
+
+
+def test_more_views_than_the_cache_of_processed_pictures_holds(guarded: Endpoint) -> None:
+    """The second chat evicts its own crop while it is processed: an assertion of vLLM's fails."""
+    roi = {"boxes": [[0, 0, 56, 56]], "base_tokens": 16, "crop_tokens": 16}
+    body = chat(picture_part(noise(112, 112)), QUESTION, roi=roi)
+    for _ in range(2):
         answer = post(guarded, body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["roi"]["skipped"] is None
+    assert "sending the request again: Expected a cached item" in guarded.log.read_text()
 
 
 def url_chat(url: str) -> dict[str, Any]:
@@ -180,7 +188,7 @@ def test_a_picture_of_the_named_folder_is_read(guarded: Endpoint, folder: Path) 
     assert "no such picture" in outside.json()["error"]["message"]
 
 
-def test_any_public_host_is_not_this_one(guarded: Endpoint) -> None:
+def test_any_public_host_excludes_the_local_host(guarded: Endpoint) -> None:
     with socket.create_server(("127.0.0.1", 0)) as bait:
         port = bait.getsockname()[1]
         for host in (f"127.0.0.1:{port}", "127.0.0.1", "localhost", "[::1]", "2130706433"):
@@ -216,7 +224,7 @@ class HalfSent:
         return self.answer.result()
 
 
-def test_past_the_limit_the_answer_is_429(guarded: Endpoint, metrics_url: str) -> None:
+def test_a_request_over_the_limit_is_a_429(guarded: Endpoint, metrics_url: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         held = [HalfSent(pool, guarded, seed) for seed in (1, 2)]
         wait_for(lambda: inflight(metrics_url) == 2, "two requests should be in flight")
@@ -247,7 +255,7 @@ def test_a_callers_deadline_ends_the_request_and_the_engines_work(
     wait_for(in_engine, "the engine should have dropped the request")
 
 
-def test_sigterm_lets_requests_in_flight_finish_and_takes_no_new_ones(
+def test_sigterm_drains_requests_in_flight_and_refuses_new_ones(
     guarded: Endpoint, metrics_url: str
 ) -> None:
     """The last test of this server. Both passes of the request run after the signal."""
@@ -275,12 +283,12 @@ def engine_process(endpoint: Endpoint) -> int:
         text=True,
         check=True,
     ).stdout
-    found = [line.split()[0] for line in group.splitlines() if "EngineCore" in line]
-    assert found, group
-    return int(found[0])
+    processes = [line.split()[0] for line in group.splitlines() if "EngineCore" in line]
+    assert processes, group
+    return int(processes[0])
 
 
-def test_a_killed_engine_is_told_to_everybody_and_ends_the_process(
+def test_a_killed_engine_is_a_503_to_every_client_and_ends_the_process(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     log = tmp_path_factory.mktemp("killed") / "server.log"

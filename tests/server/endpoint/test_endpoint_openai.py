@@ -30,7 +30,7 @@ def ask(client: openai.OpenAI, roi: Any, *, messages: Any = None, **fields: Any)
 
 
 @ROI
-def test_streaming_says_the_same_and_what_it_used(client: openai.OpenAI, roi: Any) -> None:
+def test_a_stream_has_the_same_answer_and_its_usage(client: openai.OpenAI, roi: Any) -> None:
     whole = ask(client, roi)
     chunks = list(ask(client, roi, stream=True, stream_options={"include_usage": True}))
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -121,7 +121,7 @@ TOOL = {
 
 
 @ROI
-def test_a_tool_is_called_with_what_the_zoom_showed(
+def test_a_tool_is_called_with_text_from_the_crop(
     client: openai.OpenAI, no_whitespace: dict[str, int], roi: Any
 ) -> None:
     choice = {"type": "function", "function": {"name": "look_up"}}
@@ -150,7 +150,7 @@ def test_the_turn_after_a_tool_call_is_zoomed_too(client: openai.OpenAI, roi: An
     assert bool(answer.roi["regions"]) == bool(roi)
 
 
-def test_a_picture_a_tool_brings_is_the_newest(client: openai.OpenAI) -> None:
+def test_a_picture_in_a_tool_message_is_the_newest(client: openai.OpenAI) -> None:
     messages = [
         user(picture_part(noise(300, 200)), QUESTION),
         {"role": "assistant", "content": "I will take a photograph."},
@@ -214,7 +214,7 @@ def test_text_only_chats_are_untouched(client: openai.OpenAI, roi: Any) -> None:
         assert not hasattr(answer, "roi")
 
 
-def test_alone_and_under_load_the_answer_is_the_same(client: openai.OpenAI) -> None:
+def test_the_answer_under_load_is_the_same(client: openai.OpenAI) -> None:
     def one(seed: int) -> tuple[str, Any]:
         messages = [user(picture_part(noise(200 + 10 * seed, 150, seed)), QUESTION)]
         answer = ask(client, ZOOM, messages=messages, max_tokens=8)

@@ -47,10 +47,10 @@ def test_the_answer_is_that_of_a_chat(client: openai.OpenAI, endpoint: Endpoint,
     assert bool(report(answer)["regions"]) == bool(roi)
 
 
-def test_a_shut_gate(client: openai.OpenAI) -> None:
-    seen = report(create(client, {**ZOOM, "gate": {"max_confidence": 0.0}}))
-    assert (seen["skipped"], seen["regions"]) == ("gate", [])
-    assert 0 < seen["confidence"] <= 1
+def test_a_closed_gate(client: openai.OpenAI) -> None:
+    roi = report(create(client, {**ZOOM, "gate": {"max_confidence": 0.0}}))
+    assert (roi["skipped"], roi["regions"]) == ("gate", [])
+    assert 0 < roi["confidence"] <= 1
 
 
 @ROI

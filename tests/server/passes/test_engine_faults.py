@@ -1,5 +1,4 @@
-"""What the endpoint does when the engine lets it down. A healthy engine cannot be made to, so here,
-and only here, a stand-in for vLLM's chat handler plays the sick one."""
+"""The two passes when the engine fails. A stand-in for vLLM's chat handler fails on purpose."""
 
 from __future__ import annotations
 
@@ -77,7 +76,7 @@ def a_map(value: float) -> dict[str, Any]:
         (a_map(float("nan")), "finite"),
     ],
 )
-async def test_without_a_map_the_base_view_answers(first: Any, reason: str) -> None:
+async def test_without_a_map_the_base_views_answer(first: Any, reason: str) -> None:
     handler = Handler(first)
     answer: Any = await two_pass(handler).create_chat_completion(request())
     assert answer.roi["skipped"].startswith("error: ")
@@ -100,7 +99,7 @@ async def test_a_missing_map_is_counted(outcomes: list[Outcome]) -> None:
     assert outcomes == [Outcome.ERROR]
 
 
-async def test_what_vllm_refuses_in_pass_1_is_the_answer() -> None:
+async def test_a_refusal_of_pass_1_is_the_answer() -> None:
     refusal = ErrorResponse(error=ErrorInfo(message="Client disconnected", type="x", code=400))
     handler = Handler(refusal)
     chat_handler = two_pass(handler)
@@ -154,7 +153,7 @@ async def test_cancelled_in_pass_1_there_is_no_pass_2() -> None:
 
 
 class Engine:
-    """Asked whether it sleeps, it answers `state`, raises it, or hangs where it is None."""
+    """`is_sleeping` returns `state`, raises it, or never returns if it is None."""
 
     def __init__(self, state: bool | Exception | None) -> None:
         self.state = state
@@ -176,7 +175,7 @@ class Engine:
         (None, 503, b"did not answer"),
     ],
 )
-async def test_ready_means_that_the_engine_answers(
+async def test_ready_requires_an_answer_of_the_engine(
     state: bool | Exception | None, status: int, reason: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(routes, "ENGINE_ANSWERS_WITHIN", 0.05)
@@ -195,7 +194,7 @@ async def test_pass_1_has_a_request_id_of_its_own() -> None:
     class Naming(Handler):
         async def create_chat_completion(self, request: Any, raw_request: Any = None) -> Any:
             names.append(BaseServing._base_request_id(raw_request, request.request_id) or "")
-            raw_request.state.seen = True
+            raw_request.state.in_pass_1 = True
             return await super().create_chat_completion(request, raw_request)
 
     names: list[str] = []
@@ -203,7 +202,7 @@ async def test_pass_1_has_a_request_id_of_its_own() -> None:
     await two_pass(Naming(a_map(9.0))).create_chat_completion(request(), raw_request)
     assert names == ["abc-pass1", "abc"]
     assert raw_request.headers["x-request-id"] == "abc"
-    assert raw_request.state.seen, "the passes do not share the request's state"
+    assert raw_request.state.in_pass_1, "the passes do not share the request's state"
 
 
 class Refusing(Handler):

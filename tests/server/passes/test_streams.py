@@ -81,7 +81,7 @@ async def test_an_event_that_is_no_chunk_is_unchanged(first: str) -> None:
     assert await answer([first, DONE]) == [first, DONE]
 
 
-async def test_a_closed_stream_closes_vllms() -> None:
+async def test_closing_the_stream_closes_vllms_stream() -> None:
     handler = Handler([ROLE, WORD, LAST, DONE])
     stream = await open_stream(handler)
     await anext(stream)
