@@ -28,6 +28,8 @@ pytestmark = pytest.mark.endpoint
 
 QUESTION = "What is the code on the red tag?"
 KEY = "a-key-of-the-test"
+ONE_VIEW_GIB = 0.0004
+"""Holds one processed view of 64 visual tokens (64 x 4 patches x 1176 bytes), not two."""
 WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 
 
@@ -77,7 +79,7 @@ def guarded(
     flags = ["--max-inflight", "2", "--metrics-port", port, "--roi-default", "off"]
     flags += ["--media-any-public", "--media-folder", str(folder)]
     flags += ["--limit-mm-per-prompt.image=1", "--root-path=/api"]
-    flags += ["--logprobs-mode", "raw_logits"]
+    flags += ["--logprobs-mode", "raw_logits", "--mm-processor-cache-gb", str(ONE_VIEW_GIB)]
     with serving(log, *flags, "--drain-timeout", "60", SDRPN_API_KEY=f"other,{KEY}") as endpoint:
         yield endpoint
 
@@ -161,6 +163,17 @@ def test_confidence_is_refused_where_vllm_returns_logits(guarded: Endpoint) -> N
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "roi.gate.max_confidence"
     assert post(guarded, {**body, "roi": {"gate": True}}).status_code == 200
+
+
+def test_more_views_than_the_cache_of_processed_pictures_holds(guarded: Endpoint) -> None:
+    """The second chat evicts its own crop while it is processed: an assertion of vLLM's fails."""
+    roi = {"boxes": [[0, 0, 224, 224]], "base_tokens": 64, "crop_tokens": 64}
+    body = chat(picture_part(noise(448, 448)), QUESTION, roi=roi)
+    for _ in range(2):
+        answer = post(guarded, body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["roi"]["skipped"] is None
+    assert "sending the request again: Expected a cached item" in guarded.log.read_text()
 
 
 def url_chat(url: str) -> dict[str, Any]:
