@@ -179,6 +179,7 @@ def _defaults(args: Namespace, settings: Settings, engine_client: Any) -> RoiDef
         crop_tokens=min(config.crop_tokens, max_view_tokens),
         max_view_tokens=max_view_tokens,
         family=config.family,
+        rules=config.rules,
         image=image,
         gate=_gate_of(config),
         gate_default=config.gate_default,

@@ -74,7 +74,7 @@ def _cells(origin: Origin) -> str:
     return f"{labels['foreground']:.1%} foreground, {labels['background']:.1%} background"
 
 
-def _measures(measured: Measured, served: float) -> str:
+def _measures(measured: Measured, served: float | None) -> str:
     if not measured.questions:
         return "Not measured: no questions were held out.\n"
     boxes = any(row.covered is not None for row in measured.thresholds)
@@ -89,7 +89,8 @@ def _measures(measured: Measured, served: float) -> str:
         "|---|---|---|---|---|" + ("---|" if boxes else ""),
     ]
     for row in measured.thresholds:
-        mark = " (served)" if abs(row.threshold - served) < 1e-9 else ""
+        is_served = served is not None and abs(row.threshold - served) < 1e-9
+        mark = " (served)" if is_served else ""
         cells = [
             f"{row.threshold:g}{mark}",
             f"{row.kept:.1%}",

@@ -90,16 +90,37 @@ class ComponentRules:
 
 
 @dataclass(frozen=True)
+class PeakRules:
+    """A threshold relative to the peak of the blurred map."""
+
+    share: float = 0.3
+    """Cells above this share of the peak belong to a region."""
+    least: float = 0.03
+    """A map with a lower peak has no region."""
+    least_contrast: float = 3.0
+    """A map whose peak is lower than this many times its mean has no region."""
+
+
+@dataclass(frozen=True)
 class BoxRules:
-    """From the cells of a RoI map above a threshold to boxes; `roi.py` applies them."""
+    """From a RoI map to boxes; `regions/boxes.py` applies them."""
 
     threshold: float
     """The released evaluation's default threshold."""
+
+    peak: PeakRules | None = None
+    """The threshold relative to the peak that replaces `threshold`, unless a request has one."""
+
+    grid_blur: bool = False
+    """Whether the blur becomes wider with the number of cells; False: 3 x 3 cells, sigma 1."""
 
     sink_grid: int | None = None
     """Grids of more cells collect attention sinks: a quarter of the left column and of the top row
     is zeroed.
     """
+
+    least_sink: int = 0
+    """The least number of cells of each of the two edges that is zeroed."""
 
     components: ComponentRules | None = None
     """None: every component counts."""
@@ -110,7 +131,10 @@ class BoxRules:
     """
 
     least_side: int = 1
-    """Boxes with a side of fewer pixels of the original picture are dropped."""
+    """Boxes with a side of fewer pixels of the original picture are dropped or grown."""
+
+    grow: bool = False
+    """Whether such boxes are grown about their centre and slid into the picture, not dropped."""
 
     max_aspect: float = float("inf")
     """Boxes longer than this many times their width are dropped."""

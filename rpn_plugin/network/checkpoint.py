@@ -153,7 +153,7 @@ def _published_config(folder: Path) -> RpnConfig:
         tap_layer, depth = int(hf_config["twig_K"]), int(hf_config["twig_T"])
         gate = _published_gate(hf_config, tap_layer, depth)
         return RpnConfig.for_model(
-            hf_config, tap_layer=tap_layer, depth=depth, family=family, **gate
+            hf_config, tap_layer=tap_layer, depth=depth, family=family, **gate, **_rules(hf_config)
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
@@ -174,6 +174,13 @@ def _published_gate(hf_config: dict[str, Any], tap_layer: int, depth: int) -> di
         )
     limit = float(hf_config.get("high_res_thresh", _PUBLISHED_MIN_PROBABILITY))
     return {"gate_layers": int(hf_config.get("high_res_T", depth)), "gate_min_probability": limit}
+
+
+def _rules(hf_config: dict[str, Any]) -> dict[str, Any]:
+    """The rules that a release was evaluated with, told by its configuration."""
+    if hf_config.get("return_per_head_score"):
+        return {"rules": "visionrl2", "threshold": None}
+    return {"rules": "qzoom"} if hf_config.get("enable_high_res") else {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

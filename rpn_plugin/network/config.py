@@ -9,6 +9,7 @@ from typing import Any
 
 from rpn_plugin.families import QWEN2_5_VL, Family, family_named
 from rpn_plugin.families.base import RpnLayers
+from rpn_plugin.regions.rules import check_rules
 
 _RENAMED_FIELDS = {
     "gate_peak": "gate_min_peak",
@@ -45,8 +46,12 @@ class RpnConfig:
     has one position, that is t.
     """
     attention_bias: bool
-    threshold: float = 0.1
-    """Serving default: a cell belongs to a region if its blurred probability is above this."""
+    threshold: float | None = 0.1
+    """Serving default: a cell belongs to a region if its blurred probability is above this. None
+    is relative to the map's peak, which only the rules `visionrl2` know.
+    """
+    rules: str = "sdrpn"
+    """From a RoI map to regions and crops: see `regions/rules.py`."""
     base_tokens: int = 576
     """Serving default: visual tokens of the base view."""
     crop_tokens: int = 576
@@ -78,7 +83,11 @@ class RpnConfig:
             )
         if 2 * sum(self.mrope_section) != self.head_dim:
             raise ValueError(f"mrope_section {self.mrope_section} must add to {self.head_dim} / 2")
-        if not 0 < self.threshold < 1:
+        check_rules(self.rules)
+        if self.threshold is None:
+            if self.rules != "visionrl2":
+                raise ValueError(f"the rules {self.rules} need a threshold")
+        elif not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         gate = (
             self.gate_min_peak,

@@ -1,8 +1,8 @@
 """From a RoI map to boxes: sigmoid, blur, threshold, boxes (paper section 3, released `roi_post`).
 
-Pure numpy. The rules are those of each family's released code, so recorded cases agree exactly. One
-region is one box around everything above the threshold; `max_regions` > 1 makes one box for each
-8-connected component instead, close ones joined where the family says so.
+Pure numpy. The rules are those of the released code (`regions/rules.py`), so recorded cases agree
+exactly. One region is one box around everything above the threshold; `max_regions` > 1 makes one
+box for each 8-connected component instead, close ones joined where the family says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from scipy.special import expit
 
 from rpn_plugin.families import family_named
 from rpn_plugin.families.base import BoxRules, ComponentRules, ImageGrid
-from rpn_plugin.regions.blur import blur3x3
+from rpn_plugin.regions.blur import blur3x3, grid_blur
+from rpn_plugin.regions.rules import box_rules
 
 Box = tuple[int, int, int, int]
 """Half-open [x0, y0, x1, y1]."""
@@ -41,38 +42,61 @@ def regions_from_map(
     threshold: float | None = None,
     max_regions: int = 1,
     family: str = "qwen2_5_vl",
+    rules: str | None = None,
 ) -> list[Region]:
     """The regions of a RoI map, best score first; an empty list where nothing stands out.
 
     `logits`: float [rows, cols], one per merged image token. `image_size`: (width, height) of the
-    original picture in pixels. `threshold` None is the family's released one. `family` sets the
-    rules (`families/`): which boxes are too small to be worth a crop, which components are noise,
-    how a cell lies on the picture.
+    original picture in pixels. `threshold`: a cell belongs to a region if its blurred probability
+    is above it; None is the rules' own. `rules` names a release (`regions/rules.py`), None the
+    first. `family` says how a cell lies on the picture, and with `sdrpn` rules which boxes are
+    dropped.
 
     Raises ValueError for a map that is not two-dimensional, finite and non-empty, for a picture
-    without area, `max_regions` < 1, or an unknown `family`.
+    without area, `max_regions` < 1, or an unknown `family` or `rules`.
     """
-    rules, image = family_named(family).boxes, family_named(family).image
+    box, image = box_rules(family_named(family), rules, threshold), family_named(family).image
     if max_regions < 1:
         raise ValueError(f"max_regions must be at least 1, got {max_regions}")
     if min(image_size) < 1:
         raise ValueError(f"the picture has no area: {image_size}")
-    blurred = blurred_map(logits, family)
-    mask = blurred > np.float32(rules.threshold if threshold is None else threshold)
+    blurred = _blurred(logits, box)
+    mask = _mask(blurred, box)
+    least = box.least_side if box.grow else 0
     regions = [
-        Region(cells_to_pixels(cells, mask.shape, image_size, image), cells, score)
-        for cells, score in _scored_boxes(mask, blurred, rules, max_regions)
+        Region(cells_to_pixels(cells, mask.shape, image_size, image, least), cells, score)
+        for cells, score in _scored_boxes(mask, blurred, box, max_regions)
     ]
-    usable = [region for region in regions if _is_usable(region.box, rules)]
+    usable = [region for region in regions if box.grow or _is_usable(region.box, box)]
     return sorted(usable, key=lambda region: -region.score)[:max_regions]
 
 
-def blurred_map(logits: ArrayLike, family: str = "qwen2_5_vl") -> NDArray[np.floating]:
+def blurred_map(
+    logits: ArrayLike,
+    family: str = "qwen2_5_vl",
+    rules: str | None = None,
+    threshold: float | None = None,
+) -> NDArray[np.floating]:
     """The probabilities float32 [rows, cols] that a threshold is applied to.
 
     Raises ValueError as `regions_from_map` does.
     """
-    return blur3x3(_without_sinks(_probabilities(logits), family_named(family).boxes))
+    return _blurred(logits, box_rules(family_named(family), rules, threshold))
+
+
+def _blurred(logits: ArrayLike, rules: BoxRules) -> NDArray[np.floating]:
+    blur = grid_blur if rules.grid_blur else blur3x3
+    return blur(_without_sinks(_probabilities(logits), rules))
+
+
+def _mask(blurred: NDArray[np.floating], rules: BoxRules) -> NDArray[np.bool_]:
+    """The cells that belong to regions."""
+    if rules.peak is None:
+        return blurred > np.float32(rules.threshold)
+    peak, mean = float(blurred.max()), float(blurred.mean())
+    if peak < rules.peak.least or peak / (mean + 1e-8) < rules.peak.least_contrast:
+        return np.zeros(blurred.shape, dtype=bool)
+    return blurred > np.float32(rules.peak.share * peak)
 
 
 def _probabilities(logits: ArrayLike) -> NDArray[np.float32]:
@@ -87,8 +111,8 @@ def _without_sinks(probabilities: NDArray[np.float32], rules: BoxRules) -> NDArr
     """Large grids collect attention sinks along the top-left edges: zero a quarter of each."""
     rows, cols = probabilities.shape
     if rules.sink_grid is not None and rows * cols > rules.sink_grid:
-        probabilities[: rows // 4, 0] = 0
-        probabilities[0, : cols // 4] = 0
+        probabilities[: max(rules.least_sink, rows // 4), 0] = 0
+        probabilities[0, : max(rules.least_sink, cols // 4)] = 0
     return probabilities
 
 
@@ -160,10 +184,16 @@ def _grown_span(start: int, stop: int, limit: int) -> tuple[int, int]:
 
 
 def cells_to_pixels(
-    cells: Box, grid: tuple[int, ...], image_size: tuple[int, int], image: ImageGrid
+    cells: Box,
+    grid: tuple[int, ...],
+    image_size: tuple[int, int],
+    image: ImageGrid,
+    least_side: int = 0,
 ) -> Box:
     """A half-open box in cells of `grid` (rows, cols), as pixels of a picture of `image_size`
     (width, height), clamped to the picture and truncated; in float32, as released code has it.
+
+    Sides of fewer than `least_side` pixels are grown about their centre and slid into the picture.
     """
     view = np.array([grid[1], grid[0]] * 2) * image.cell
     size = np.array(image_size * 2)
@@ -174,8 +204,25 @@ def cells_to_pixels(
         ratio = (view / size).min()
         margins = (view - (size * ratio).astype(int)) / 2
         pixels = (corners - margins.astype(np.float32)) / np.float32(ratio)
-    left, top, right, bottom = np.clip(pixels, 0, size).astype(int).tolist()
-    return left, top, right, bottom
+    left, right = _least_span(pixels[0], pixels[2], least_side, image_size[0])
+    top, bottom = _least_span(pixels[1], pixels[3], least_side, image_size[1])
+    clipped = np.clip(np.array([left, top, right, bottom], dtype=np.float32), 0, size)
+    x0, y0, x1, y1 = clipped.astype(int).tolist()
+    return x0, y0, x1, y1
+
+
+def _least_span(
+    start: np.float32, stop: np.float32, least: int, limit: int
+) -> tuple[np.float32, np.float32]:
+    if stop - start >= least:
+        return start, stop
+    centre, half = (start + stop) / np.float32(2), np.float32(least / 2)
+    start, stop = centre - half, centre + half
+    if start < 0:
+        start, stop = np.float32(0), np.float32(least)
+    if stop > limit:
+        start, stop = np.float32(limit - least), np.float32(limit)
+    return start, stop
 
 
 def _is_usable(box: Box, rules: BoxRules) -> bool:

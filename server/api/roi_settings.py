@@ -15,6 +15,7 @@ from server.api.roi_options import GateOptions, RoiOptions
 class RoiDefaults:
     """Defaults of the served RPN (its rpn_config.json) and limits of the served model.
 
+    `rules` names those from a RoI map to regions; `threshold` None is theirs, relative to the peak.
     `enabled` holds for chats without a `roi` field. `max_view_tokens` is the most visual tokens
     that the model's image processor gives one picture; `image` says how its pictures become tokens.
     `gate` is the RPN's own, used by chats without `roi.gate` if `gate_default`. `learned_gate`:
@@ -22,11 +23,12 @@ class RoiDefaults:
     can measure confidence.
     """
 
-    threshold: float
+    threshold: float | None
     base_tokens: int
     crop_tokens: int
     max_view_tokens: int
     family: str = "qwen2_5_vl"
+    rules: str = "sdrpn"
     image: ImageGrid = QWEN2_5_VL.image
     enabled: bool = True
     gate: ZoomGate = ALWAYS_OPEN
@@ -41,7 +43,7 @@ class RoiSettings:
 
     enabled: bool
     image: int
-    threshold: float
+    threshold: float | None
     max_regions: int
     gate: ZoomGate
     base_tokens: int
@@ -49,6 +51,7 @@ class RoiSettings:
     boxes: tuple[tuple[float, float, float, float], ...]
     heatmap: bool
     family: str
+    rules: str
 
     @classmethod
     def resolve(
@@ -77,6 +80,7 @@ class RoiSettings:
             boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in options.boxes or ()),
             heatmap=options.heatmap,
             family=defaults.family,
+            rules=defaults.rules,
         )
 
 

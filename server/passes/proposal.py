@@ -48,6 +48,7 @@ def _regions(roi_map: RoiMap, image_size: tuple[int, int], settings: RoiSettings
             threshold=settings.threshold,
             max_regions=settings.max_regions,
             family=settings.family,
+            rules=settings.rules,
         )
     except ValueError as error:  # a map with NaNs, for example: an engine fault, not the caller's
         raise RoiError(str(error)) from error

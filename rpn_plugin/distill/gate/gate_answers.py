@@ -183,7 +183,11 @@ def _boxes(
     found: dict[int, Box] = {}
     for number, size, logits in zip(chats.numbers, chats.sizes, maps, strict=True):
         regions = regions_from_map(
-            logits.cpu().numpy(), size, threshold=config.threshold, family=config.family
+            logits.cpu().numpy(),
+            size,
+            threshold=config.threshold,
+            family=config.family,
+            rules=config.rules,
         )
         if regions:
             found[number] = regions[0].box

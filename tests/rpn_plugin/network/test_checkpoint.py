@@ -22,6 +22,7 @@ from rpn_plugin.network.checkpoint import (
     load_rpn_config,
     save_rpn,
 )
+from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.learned_gate import LearnedGate
 from tests.golden import LLAVA, QWEN, add_gate
 
@@ -118,6 +119,30 @@ def test_a_published_gate_must_read_what_the_rpn_reads(published: tuple[str, Pat
     path.write_text(json.dumps({**hf_config, "enable_high_res": True, "high_res_K": 2}))
     with pytest.raises(CheckpointError, match=r"after layer 2 \(high_res_K\)"):
         load_rpn_config(published[1])
+
+
+def test_a_release_names_its_rules(published: tuple[str, Path]) -> None:
+    folder = published[1]
+    assert (load_rpn_config(folder).rules, load_rpn_config(folder).threshold) == ("sdrpn", 0.1)
+    edit_published(folder, enable_high_res=True)
+    assert load_rpn_config(folder).rules == "qzoom"
+    edit_published(folder, enable_high_res=False, return_per_head_score=True)
+    config = load_rpn_config(folder)
+    assert (config.rules, config.threshold) == ("visionrl2", None)
+    assert RpnConfig.from_dict(config.to_dict()) == config
+
+
+def test_only_rules_relative_to_the_peak_do_without_a_threshold() -> None:
+    config = load_rpn_config(PUBLISHED)
+    with pytest.raises(ValueError, match="the rules sdrpn need a threshold"):
+        replace(config, threshold=None)
+    with pytest.raises(ValueError, match="unknown rules 'newest'"):
+        replace(config, rules="newest")
+
+
+def edit_published(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def test_another_models_high_resolution_parts_are_its_own() -> None:
