@@ -53,7 +53,8 @@ class RoiMap:
 
     `seconds` is the wall time of the RPN batch this map was computed in; `batch_size` says how many
     requests shared that batch, `cached_tokens` how many of the prompt's tokens came from
-    the RPN's prefix cache. `gate_logit` is the learned gate's, if it ran.
+    the RPN's prefix cache. `gate_logit` is the learned gate's, if it ran. `evicted_tokens` is
+    what the batch evicted from the prefix cache, told by one of its maps.
     """
 
     logits: NDArray[np.float32]
@@ -61,6 +62,7 @@ class RoiMap:
     batch_size: int = 1
     cached_tokens: int = 0
     gate_logit: float | None = None
+    evicted_tokens: int = 0
 
     @property
     def gate_probability(self) -> float | None:
@@ -88,6 +90,7 @@ def encode_result(result: RoiMap | RoiError) -> dict[str, Any]:
             "batch_size": result.batch_size,
             "cached_tokens": result.cached_tokens,
             "gate_logit": result.gate_logit,
+            "evicted_tokens": result.evicted_tokens,
         }
     }
 
@@ -110,4 +113,5 @@ def decode_result(params: dict[str, Any] | None) -> RoiMap:
         int(body["batch_size"]),
         int(body["cached_tokens"]),
         body["gate_logit"],
+        int(body["evicted_tokens"]),
     )

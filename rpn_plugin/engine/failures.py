@@ -7,6 +7,7 @@ catch everything and turn it into a `RoiError` here.
 from __future__ import annotations
 
 import logging
+import traceback
 
 import torch
 
@@ -22,7 +23,9 @@ def failure_reason(error: Exception, part: str) -> RoiError:
     """
     if isinstance(error, RoiError):
         return error
-    logger.error("%s failed; its requests are answered without a RoI map", part, exc_info=error)
+    # As text: a log record with the traceback itself would keep the failed batch's memory alive.
+    trace = "".join(traceback.format_exception(error))
+    logger.error("%s failed; its requests are answered without a RoI map\n%s", part, trace)
     if isinstance(error, torch.OutOfMemoryError):
         return RoiError(f"{part} ran out of memory")
     return RoiError(f"{part} failed")

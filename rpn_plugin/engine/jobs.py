@@ -6,7 +6,9 @@ Rests on vLLM's `KVConnectorMetadata` (to the worker, with every step) and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorMetadata,
@@ -14,6 +16,9 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
 )
 
 from rpn_plugin.messages import RoiError, RoiMap
+
+Results = dict[str, RoiMap | RoiError]
+"""By request id."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,26 @@ class RoiJobs(KVConnectorMetadata):
     clear: bool = False
 
 
-@dataclass(frozen=True)
 class RoiResults(KVConnectorWorkerMetadata):
-    """The results of a step's jobs, by request id."""
+    """The results of a step's jobs, read when they are needed: when they are pickled on their way
+    to the scheduler's process, or when a scheduler in the same process delivers them.
+    """
 
-    results: dict[str, RoiMap | RoiError] = field(default_factory=dict)
+    def __init__(self, read: Callable[[], Results]) -> None:
+        self._read: Callable[[], Results] | None = read
+        self._results: Results = {}
+
+    @property
+    def results(self) -> Results:
+        """By request id; waits for the device."""
+        if self._read is not None:
+            self._results, self._read = self._read(), None
+        return self._results
 
     def aggregate(self, other: KVConnectorWorkerMetadata) -> RoiResults:
         """Both workers' results."""
         assert isinstance(other, RoiResults)
-        return RoiResults({**self.results, **other.results})
+        return RoiResults(lambda: {**self.results, **other.results})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_read": None, "_results": self.results}

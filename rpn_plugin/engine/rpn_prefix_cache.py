@@ -1,80 +1,97 @@
-"""The RPN's prefix cache: keys and values of prompts, reused by prompts with the same prefix.
+"""The RPN's prefix cache: keys and values of prompts in pages, reused by prompts with the same
+prefix.
 
-A second question about the same picture costs only the tokens of the question.
-The cache consists of blocks of the size of vLLM's cache blocks, keyed by vLLM's block hashes
-(`vllm.v1.request.Request.block_hashes`): the hash of a block stands for all tokens up to its end,
-the pictures among them, the LoRA and the caller's cache salt. So a block found here is right
-whatever has become of vLLM's own block meanwhile: evicted, preempted, or computed in chunks. Only
-new weights make it wrong: `clear` it then.
+A second question about the same picture costs only the tokens of the question. A page has the size
+of vLLM's cache blocks and is keyed by vLLM's block hash (`vllm.v1.request.Request.block_hashes`),
+which stands for all tokens up to the block's end, the pictures among them, the LoRA and the
+caller's cache salt. So a page stays right whatever happens to vLLM's own block: evicted, preempted,
+or computed in chunks. Only new weights make it wrong: `clear` it then.
 
-Its size is fixed. The least recently used blocks are evicted first.
+The pages are all the memory that a batch's keys and values take, cached or not: what has no hash
+(the unfinished end of a prompt) takes a page until `release`. The least recently used pages are
+evicted first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
-import torch
 from torch import Tensor
 
 
 class RpnPrefixCache:
-    """Keeps rows of `RegionProposalNetwork.extend`, in blocks of `block_tokens`.
+    """Keys and values in `pages` [parts, pages, page_tokens, kv_heads, head_dim].
 
-    `room` [tokens, row_size] may hold anything at first. ValueError if it is less than a block.
+    The pages may hold anything finite at first. `caching` False: every page is free after
+    `release`. ValueError if there is no page.
     """
 
-    def __init__(self, room: Tensor, block_tokens: int) -> None:
-        blocks = len(room) // block_tokens
-        if blocks < 1:
-            raise ValueError(f"room for {len(room)} tokens is less than a block of {block_tokens}")
-        self.block_tokens = block_tokens
-        self._rows = room[: blocks * block_tokens].unflatten(0, (blocks, block_tokens))
-        self._places: OrderedDict[bytes, int] = OrderedDict()
-        self._free = list(range(blocks))
+    def __init__(self, pages: Tensor, caching: bool = True) -> None:
+        if not pages.shape[1]:
+            raise ValueError("the RPN's prefix cache has no room for a page")
+        self.pages = pages
+        self.page_tokens = pages.shape[2]
+        self.evictions = 0
+        """Pages evicted since the start."""
+        self._caching = caching
+        self._cached: OrderedDict[bytes, int] = OrderedDict()
+        self._free = list(range(pages.shape[1]))
+        self._in_use: set[int] = set()
+        self._scratch: list[int] = []
 
     def lookup(self, hashes: Sequence[bytes]) -> list[int]:
-        """The places of the cached blocks at the beginning of a prompt with these block hashes.
+        """The cached pages at the beginning of a prompt with these block hashes.
 
-        The places are valid until the next `insert`.
+        They are not evicted before `release`.
         """
-        prefix = list(takewhile(self._places.__contains__, hashes))
+        prefix = list(takewhile(self._cached.__contains__, hashes))
         for block in reversed(prefix):  # a prompt's end is of no use without its beginning
-            self._places.move_to_end(block)
-        return [self._places[block] for block in prefix]
+            self._cached.move_to_end(block)
+        pages = [self._cached[block] for block in prefix]
+        self._in_use.update(pages)
+        return pages
 
-    def gather(self, places: Sequence[Sequence[int]]) -> Tensor:
-        """Rows [prompts, tokens, row_size] of prompts; shorter ones are padded with rows of the
-        longest. At least one place is needed.
+    def insert(self, hashes: Sequence[bytes], count: int) -> list[int] | None:
+        """`count` pages to write: the first ones are cached under `hashes`, the others are free
+        again after `release`. None if so many are not to be had before `release`.
+
+        A block that is cached already gets a page of its own, which is not cached.
         """
-        longest = max(places, key=len)
-        index = torch.tensor([[*p, *longest[len(p) :]] for p in places])
-        rows: Tensor = self._rows[index.to(self._rows.device)]
-        return rows.flatten(1, 2)
+        cached_in_use = len(self._in_use) - len(self._scratch)
+        if count > len(self._free) + len(self._cached) - cached_in_use:
+            return None
+        pages = [self._free.pop() if self._free else self._evict_oldest() for _ in range(count)]
+        self._in_use.update(pages)
+        new = [*hashes, *[None] * (count - len(hashes))] if self._caching else [None] * count
+        for block, page in reversed(list(zip(new, pages, strict=True))):
+            if block is None or block in self._cached:
+                self._scratch.append(page)
+            else:
+                self._cached[block] = page
+        return pages
 
-    def insert(self, hashes: Sequence[bytes], rows: Tensor) -> None:
-        """Insert consecutive blocks of a prompt; `rows` [>= tokens, row_size] are theirs.
+    def release(self) -> None:
+        """The pages of a batch whose work has been queued may be used for the next one."""
+        self._free += self._scratch
+        self._scratch = []
+        self._in_use.clear()
 
-        If they do not all fit, the first ones are inserted.
-        """
-        new = [(n, block) for n, block in enumerate(hashes) if block not in self._places]
-        new = new[: len(self._rows)]
-        if not new:
-            return
-        places = [self._free.pop() if self._free else self._evict_oldest() for _ in new]
-        blocks = rows[: len(hashes) * self.block_tokens].unflatten(0, (-1, self.block_tokens))
-        device = self._rows.device
-        chosen = blocks[torch.tensor([n for n, _ in new], device=device)]
-        self._rows[torch.tensor(places, device=device)] = chosen
-        for (_, block), place in reversed(list(zip(new, places, strict=True))):
-            self._places[block] = place
+    def evict(self, hashes: Iterable[bytes]) -> None:
+        """Remove the pages of these blocks, whose contents are not to be relied on."""
+        for block in hashes:
+            if (page := self._cached.pop(block, None)) is not None:
+                self._in_use.discard(page)
+                self._free.append(page)
 
     def clear(self) -> None:
         """Evict everything."""
-        self._places.clear()
-        self._free = list(range(len(self._rows)))
+        self._cached.clear()
+        self._scratch = []
+        self._in_use.clear()
+        self._free = list(range(self.pages.shape[1]))
 
     def _evict_oldest(self) -> int:
-        return self._places.popitem(last=False)[1]
+        self.evictions += 1
+        return self._cached.popitem(last=False)[1]

@@ -1,135 +1,146 @@
-"""Runs the RPN for a step's jobs in batches, without recomputing cached tokens.
+"""Runs the RPN for a step's jobs: launches within the step, results when they are read.
 
-A batch holds prompts with about as many tokens to compute, padded on the right, and no more in all
-than vLLM itself computes in one step; only a prompt longer than that goes alone. All batches are
-launched before the first is read back, so that a GPU is waited for once.
+All jobs of a step are one ragged batch, unless its pages run out. The device is not waited for: a
+`PendingResults` is read where the results leave the worker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from rpn_plugin.engine.failures import failure_reason, logger
-from rpn_plugin.engine.jobs import RoiJob
+from rpn_plugin.engine.failures import failure_reason
+from rpn_plugin.engine.jobs import Results, RoiJob
 from rpn_plugin.engine.rpn_batch import (
     LaunchedBatch,
     Network,
     PagedStates,
-    Results,
-    Task,
+    check_job,
     launch,
 )
+from rpn_plugin.messages import RoiError
+from rpn_plugin.network.learned_gate import LearnedGate
+from rpn_plugin.network.rpn import RegionProposalNetwork
 
 
 class RpnRunner:
-    """Turns jobs into maps; `batch_tokens` bounds a batch, padding included."""
+    """Turns jobs into maps; `slice_tokens` bounds the tokens that are computed at a time."""
 
     def __init__(
-        self, rpn: Network, states: PagedStates, batch_tokens: int, gate: Network | None = None
+        self,
+        rpn: Network[RegionProposalNetwork],
+        states: PagedStates,
+        slice_tokens: int,
+        gate: Network[LearnedGate] | None = None,
     ) -> None:
         self._rpn = rpn
         self._gate = gate
         self._states = states
-        self._batch_tokens = batch_tokens
+        self._slice_tokens = slice_tokens
+        self._late_failure = False
 
     def clear(self) -> None:
         """Clear the prefix caches, after new weights for example."""
         for network in (self._rpn, self._gate):
-            if network is not None and network.prefix_cache is not None:
-                network.prefix_cache.clear()
+            if network is not None:
+                network.cache.clear()
+
+    def run(self, jobs: Sequence[RoiJob]) -> Results:
+        """`launch`, and the results at once."""
+        return self.launch(jobs).read()
 
     @torch.inference_mode()
-    def run(self, jobs: Sequence[RoiJob]) -> Results:
+    def launch(self, jobs: Sequence[RoiJob]) -> PendingResults:
         """A map for each job, or why there is none. No job's failure is another's, or the
         engine's.
         """
-        results: Results = {}
-        launched: list[LaunchedBatch] = []
-        while jobs:
-            tasks, jobs = self._tasks(jobs)
-            wave: list[LaunchedBatch] = []
-            for batch in batches(tasks, self._batch_tokens):
-                self._launch(batch, wave, results)
-            self._insert(wave)
-            launched += wave
-        for batch_in_flight in launched:
-            results |= _read(batch_in_flight)
-        return results
-
-    def _tasks(self, jobs: Sequence[RoiJob]) -> tuple[list[Task], list[RoiJob]]:
-        """What is left to compute of each job; and the jobs that had better wait, because another
-        one is about to compute a block of theirs.
-        """
-        prefix_cache = self._rpn.prefix_cache
-        if prefix_cache is None:
-            return [Task(job) for job in jobs], []
-        tasks: list[Task] = []
-        waiting: list[RoiJob] = []
-        being_computed: set[bytes] = set()
-        for job in jobs:
-            task = self._rpn.task(job)
-            if task.uncached_tokens > prefix_cache.block_tokens:
-                block = job.block_hashes[len(task.places)]
-                if block in being_computed:
-                    waiting.append(job)
-                    continue
-                being_computed.add(block)
-            tasks.append(task)
-        return tasks, waiting
-
-    def _launch(
-        self, batch: Sequence[Task], launched: list[LaunchedBatch], failed: Results
-    ) -> None:
-        """Launch a batch; if that fails, each of its jobs alone."""
-        try:
-            launched.append(launch(self._rpn, self._gate, self._states, batch))
-        except Exception as error:  # an exception here would end the engine, for everybody
-            if len(batch) == 1:
-                failed |= _failed(batch, error)
-                return
-            for task in batch:
-                self._launch([task], launched, failed)
-
-    def _insert(self, launched: Sequence[LaunchedBatch]) -> None:
-        try:
-            for batch in launched:
-                for network, computed in ((self._rpn, batch.rpn), (self._gate, batch.gate)):
-                    if network and network.prefix_cache and computed:
-                        computed.insert_into(network.prefix_cache)
-        except Exception:  # a partially written cache must not be used
-            logger.exception("the RPN's prefix cache could not be written and is cleared")
+        if self._late_failure:  # what the failed batch wrote must not be used
+            self._late_failure = False
             self.clear()
+        pending = PendingResults(self)
+        good = []
+        for job in jobs:
+            try:
+                check_job(job, self._states)
+                good.append(job)
+            except RoiError as error:
+                pending.failed[job.request_id] = error
+        self._launch(good, pending)
+        return pending
+
+    def note_late_failure(self) -> None:
+        """A batch failed after its launch; may be called from any thread."""
+        self._late_failure = True
+
+    def _launch(self, jobs: Sequence[RoiJob], pending: PendingResults) -> None:
+        """Launch jobs in as few batches as there are pages for."""
+        while jobs:
+            batch = self._try(jobs, pending)
+            if batch is None:
+                return
+            jobs = jobs[len(batch.tasks) :]
+
+    def _try(self, jobs: Sequence[RoiJob], pending: PendingResults) -> LaunchedBatch | None:
+        """Launch the first of the jobs. If that fails, the halves of them all; None then."""
+        failure = None
+        try:
+            batch = launch(self._rpn, self._gate, self._states, jobs, self._slice_tokens)
+            if batch is None:  # pages for none: a prompt longer than the prefix cache
+                batch = self._launch_alone(jobs[0])
+            pending.batches.append(batch)
+            self._release()
+            return batch
+        except Exception as error:  # an exception here would end the engine for everybody
+            failure = failure_reason(error, "the RPN")
+        # Out here, the exception and with it the failed batch's memory are gone.
+        self._evict(jobs)
+        if len(jobs) == 1:
+            pending.failed[jobs[0].request_id] = failure
+        else:
+            half = len(jobs) // 2
+            self._launch(jobs[:half], pending)
+            self._launch(jobs[half:], pending)
+        return None
+
+    def _launch_alone(self, job: RoiJob) -> LaunchedBatch:
+        self._release()
+        tokens = job.prompt_length
+        gate = self._gate and self._gate.with_pages_for(tokens)
+        rpn = self._rpn.with_pages_for(tokens)
+        batch = launch(rpn, gate, self._states, [job], self._slice_tokens)
+        assert batch is not None, "pages for the whole prompt"
+        return batch
+
+    def _release(self) -> None:
+        for network in (self._rpn, self._gate):
+            if network is not None:
+                network.cache.release()
+
+    def _evict(self, jobs: Sequence[RoiJob]) -> None:
+        """Remove the blocks that a failed batch may have begun to write."""
+        for network in (self._rpn, self._gate):
+            if network is not None:
+                network.cache.evict(block for job in jobs for block in job.block_hashes)
+                network.cache.release()
 
 
-def _read(batch: LaunchedBatch) -> Results:
-    """The batch's maps; what goes wrong only now (on a GPU, work that had been queued) included."""
-    try:
-        return batch.read()
-    except Exception as error:  # as above
-        return _failed(batch.tasks, error)
+class PendingResults:
+    """The results of a step, some of them still being computed."""
 
+    def __init__(self, runner: RpnRunner) -> None:
+        self._runner = runner
+        self.batches: list[LaunchedBatch] = []
+        self.failed: Results = {}
 
-def _failed(tasks: Sequence[Task], error: Exception) -> Results:
-    reason = failure_reason(error, "the RPN")
-    return {task.job.request_id: reason for task in tasks}
-
-
-def batches(tasks: Sequence[Task], batch_tokens: int) -> Iterator[list[Task]]:
-    """The tasks in groups of at most `batch_tokens` padded tokens, those with the least to compute
-    first; prompts with cached tokens apart from those without.
-    """
-    for begun in (True, False):
-        group: list[Task] = []
-        for task in sorted(
-            (task for task in tasks if bool(task.cached_tokens) == begun),
-            key=lambda task: task.uncached_tokens,
-        ):
-            cached = max(t.cached_tokens for t in [*group, task])
-            if group and (cached + task.uncached_tokens) * (len(group) + 1) > batch_tokens:
-                yield group
-                group = []
-            group.append(task)
-        if group:
-            yield group
+    def read(self) -> Results:
+        """Wait for them. What goes wrong only now is the batch's requests'."""
+        results = dict(self.failed)
+        for batch in self.batches:
+            try:
+                results |= batch.read()
+            except Exception as error:  # an exception here would end the engine for everybody
+                self._runner.note_late_failure()
+                reason = failure_reason(error, "the RPN")
+                results |= {task.job.request_id: reason for task in batch.tasks}
+        return results

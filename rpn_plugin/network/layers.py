@@ -1,12 +1,13 @@
 """The layers the RPN is made of: a whole decoder layer, and the half that only scores.
 
-They compute new tokens and return their keys (and values). Keys and values of the tokens before
-them are optional arguments.
+The attention of a decoder layer is a parameter: plain causal attention within each sequence by
+default, attention over paged keys and values in the engine.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,20 @@ from torch.nn import functional as F
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.rotary import Rope, rotate
 
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries [batch, heads, seq, head_dim], keys and values [batch, kv_heads, seq, head_dim] in;
+attended values in the shape of the queries out.
+"""
+
+_MLP_TOKENS = 2048
+"""The MLP runs on so many tokens at a time: its intermediate is several times a hidden state."""
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Every token attends to itself and to the tokens before it in its sequence."""
+    grouped = query.shape[1] != key.shape[1]
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
+
 
 class DecoderLayer(nn.Module):
     """A decoder layer: attention and MLP, each behind an RMS norm and beside a residual."""
@@ -22,27 +37,15 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: RpnConfig) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = CausalAttention(config)
+        self.self_attn = SelfAttention(config)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = GatedMLP(config)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        rope: Rope,
-        mask: Tensor | None = None,
-        prefix_key: Tensor | None = None,
-        prefix_value: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """[batch, seq, hidden_size] in and out; and the new tokens' keys and values [batch,
-        kv_heads, seq, head_dim]. `mask` as `Prefix` makes it; None without a prefix.
-        """
-        attended, key, value = self.self_attn(
-            self.input_layernorm(hidden), rope, mask, prefix_key, prefix_value
-        )
-        hidden = hidden + attended
+    def forward(self, hidden: Tensor, rope: Rope, attend: Attend = causal_attention) -> Tensor:
+        """[batch, seq, hidden_size] in and out."""
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rope, attend)
         out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return out, key, value
+        return out
 
 
 class ScoreLayer(nn.Module):
@@ -53,15 +56,9 @@ class ScoreLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = QueryKey(config)
 
-    def forward(
-        self,
-        hidden: Tensor,
-        rope: Rope | None,
-        query_index: Tensor,
-        prefix_key: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Float32 [batch, prefix + seq]: mean over heads of q.k / sqrt(head_dim), for the query of
-        row `query_index` alone. And the new tokens' keys.
+    def forward(self, hidden: Tensor, rope: Rope | None, query_index: Tensor) -> Tensor:
+        """Float32 [batch, seq]: mean over heads of q.k / sqrt(head_dim), for the query of row
+        `query_index` alone.
         """
         normed = self.input_layernorm(hidden)
         row = torch.arange(len(hidden), device=hidden.device)
@@ -69,16 +66,26 @@ class ScoreLayer(nn.Module):
         if rope is not None:
             cos, sin = rope
             query_rope = cos[row, :, query_index][:, :, None], sin[row, :, query_index][:, :, None]
-        query = self.self_attn.query(normed[row, query_index][:, None], query_rope)[:, :, 0]
+        query = self.self_attn.query(normed[row, query_index][:, None], query_rope)
         key = self.self_attn.key(normed, rope)
-        keys = _append(prefix_key, key)
-        _, heads, head_dim = query.shape
-        # Heads that share a key add up before the product, which is the same sum in a quarter of
-        # the work; autocast is kept out because scores feed a loss and a threshold.
+        # Autocast is kept out because scores feed a loss and a threshold.
         with torch.autocast(hidden.device.type, enabled=False):
-            grouped = query.float().unflatten(1, (keys.shape[1], -1)).sum(2)
-            scores = torch.einsum("bgd,bgsd->bs", grouped, keys.float())
-        return scores / (heads * math.sqrt(head_dim)), key
+            scores: Tensor = torch.einsum(
+                "bgd,bgsd->bs", self.score_query(query[:, :, 0]), key.float()
+            )
+        return scores
+
+    def score_query(self, query: Tensor) -> Tensor:
+        """Float32 [batch, kv_heads, head_dim] whose product with a token's keys is its score, from
+        queries [batch, heads, head_dim].
+
+        Heads that share a key are added before the product: the same sum in a quarter of the work.
+        """
+        _, heads, head_dim = query.shape
+        kv_heads = self.self_attn.k_proj.out_features // head_dim
+        grouped = query.float().unflatten(1, (kv_heads, -1)).sum(2)
+        scaled: Tensor = grouped / (heads * math.sqrt(head_dim))
+        return scaled
 
 
 class QueryKey(nn.Module):
@@ -104,17 +111,13 @@ class QueryKey(nn.Module):
         key: Tensor = self.k_norm(self.split_heads(self.k_proj(x)))
         return key if rope is None else rotate(key, rope)
 
-    def query_key(self, x: Tensor, rope: Rope | None) -> tuple[Tensor, Tensor]:
-        """Both, of the same tokens."""
-        return self.query(x, rope), self.key(x, rope)
-
     def split_heads(self, x: Tensor) -> Tensor:
         """[batch, seq, heads * head_dim] -> [batch, heads, seq, head_dim]."""
         return x.view(*x.shape[:-1], -1, self.head_dim).transpose(1, 2)
 
 
-class CausalAttention(QueryKey):
-    """Grouped-query attention of every token to itself and the tokens before it."""
+class SelfAttention(QueryKey):
+    """Grouped-query attention; `attend` decides which tokens see which."""
 
     def __init__(self, config: RpnConfig) -> None:
         super().__init__(config)
@@ -123,31 +126,12 @@ class CausalAttention(QueryKey):
         self.v_proj = nn.Linear(config.hidden_size, key_size, bias=config.attention_bias)
         self.o_proj = nn.Linear(query_size, config.hidden_size, bias=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        rope: Rope,
-        mask: Tensor | None,
-        prefix_key: Tensor | None,
-        prefix_value: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """[batch, seq, hidden_size] in and out, and the new keys and values; as DecoderLayer's."""
-        query, key = self.query_key(x, rope)
+    def forward(self, x: Tensor, rope: Rope, attend: Attend) -> Tensor:
+        """[batch, seq, hidden_size] in and out."""
         value = self.split_heads(self.v_proj(x))
-        attended = F.scaled_dot_product_attention(
-            query,
-            _append(prefix_key, key),
-            _append(prefix_value, value),
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        return self.o_proj(merge_heads(attended)), key, value
-
-
-def _append(prefix: Tensor | None, new: Tensor) -> Tensor:
-    """`new` after `prefix`, along the sequence."""
-    return new if prefix is None else torch.cat((prefix, new), dim=2)
+        attended = attend(self.query(x, rope), self.key(x, rope), value)
+        out: Tensor = self.o_proj(merge_heads(attended))
+        return out
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -156,7 +140,7 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 class GatedMLP(nn.Module):
-    """SwiGLU."""
+    """SwiGLU, in slices of tokens."""
 
     def __init__(self, config: RpnConfig) -> None:
         super().__init__()
@@ -165,7 +149,11 @@ class GatedMLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., hidden_size] in and out."""
+        """[..., tokens, hidden_size] in and out."""
+        parts = [self._slice(part) for part in x.split(_MLP_TOKENS, dim=-2)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
+
+    def _slice(self, x: Tensor) -> Tensor:
         out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
         return out
 

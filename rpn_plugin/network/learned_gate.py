@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.layers import DecoderLayer
 from rpn_plugin.network.rotary import rotary_angles
-from rpn_plugin.network.rpn import Prefix, run_layers, split_prefix
 
 
 class LearnedGate(nn.Module):
@@ -30,28 +29,23 @@ class LearnedGate(nn.Module):
 
         The arguments are those of `RegionProposalNetwork.forward`.
         """
-        return self._run(hidden, positions, query_index, None)[0]
-
-    def extend(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
-    ) -> tuple[Tensor, Tensor]:
-        """`forward` for tokens that follow those of `prefix`, and the new tokens' rows for a
-        later prefix; as `RegionProposalNetwork.extend`.
-        """
-        logits, rows = self._run(hidden, positions, query_index, prefix)
-        return logits, torch.cat(rows, dim=-1)
-
-    def _run(
-        self, hidden: Tensor, positions: Tensor, query_index: Tensor, prefix: Prefix | None
-    ) -> tuple[Tensor, list[Tensor]]:
         rope = rotary_angles(positions, self.config)
-        mask = None if prefix is None else prefix.mask(hidden.shape[1])
-        cached = split_prefix(prefix, 2 * len(self.layers), self.config.head_dim)
-        hidden, rows = run_layers(self.layers, hidden, rope, mask, cached)
+        for layer in self.layers:
+            hidden = layer(hidden, rope)
         row = torch.arange(len(hidden), device=hidden.device)
-        return self.head(hidden[row, query_index])[:, 0].float(), rows
+        return self.logits(hidden[row, query_index])
+
+    def logits(self, last: Tensor) -> Tensor:
+        """Logits float32 [batch] from the last tokens' states [batch, hidden_size]."""
+        logits: Tensor = self.head(last)[..., 0].float()
+        return logits
 
 
 def row_size(config: RpnConfig) -> int:
-    """Elements of one token's row in the prefix cache of the gate."""
-    return 2 * config.gate_layers * config.num_key_value_heads * config.head_dim
+    """Elements of one token's keys and values in the prefix cache of the gate."""
+    return cached_parts(config) * config.num_key_value_heads * config.head_dim
+
+
+def cached_parts(config: RpnConfig) -> int:
+    """Keys and values of every layer."""
+    return 2 * config.gate_layers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -16,13 +18,19 @@ def rotary_angles(positions: Tensor, config: RpnConfig) -> Rope:
 
     `positions` int [3, batch, seq].
     """
-    half = config.head_dim // 2
-    device = positions.device
-    steps = torch.arange(half, dtype=torch.float32, device=device) / half
-    frequency = 1.0 / (config.rope_theta**steps)
-    axis = torch.tensor(_axis_of_each_frequency(config), device=device)
+    axis, frequency = _constants(config, positions.device)
     angle = positions[axis].permute(1, 2, 0).float() * frequency
     return angle.cos()[:, None], angle.sin()[:, None]
+
+
+@lru_cache(maxsize=16)
+def _constants(config: RpnConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The axis and the speed of each frequency; copied to a device once, because a copy waits."""
+    half = config.head_dim // 2
+    with torch.inference_mode(False):
+        steps = torch.arange(half, dtype=torch.float32, device=device) / half
+        axis = torch.tensor(_axis_of_each_frequency(config), device=device)
+        return axis, 1.0 / (config.rope_theta**steps)
 
 
 def _axis_of_each_frequency(config: RpnConfig) -> list[int]:

@@ -19,7 +19,7 @@ from vllm.v1.request import Request
 from loadtests.compare.baselines.attention_request import asks_for_attention
 from loadtests.compare.baselines.layer_attention import LayerAttention
 from rpn_plugin.engine.connector import SdrpnConnector
-from rpn_plugin.engine.jobs import RoiJob, RoiJobs, RoiResults
+from rpn_plugin.engine.jobs import Results, RoiJob, RoiJobs, RoiResults
 from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.tap_rows import unpack
 from rpn_plugin.messages import RoiError, RoiMap
@@ -87,7 +87,8 @@ class AttentionConnector(SdrpnConnector):
         results = super().build_connector_worker_meta()
         if not isinstance(jobs, JobsWithAttention):
             return results
-        weights = RoiResults({job.request_id: self._read(job) for job in jobs.attention})
+        read: Results = {job.request_id: self._read(job) for job in jobs.attention}
+        weights = RoiResults(lambda: read)
         return results.aggregate(weights) if results else weights
 
     @torch.inference_mode()

@@ -41,7 +41,8 @@ class LayerAttention(nn.Module):
         """
         rope = rotary_angles(positions[:, None], self.config)
         normed = self.layer.input_layernorm(hidden[None])
-        query, key = self.layer.self_attn.query_key(normed, rope)
+        attention = self.layer.self_attn
+        query, key = attention.query(normed, rope), attention.key(normed, rope)
         groups = query.shape[1] // key.shape[1]
         keys = key.float().repeat_interleave(groups, dim=1)
         scores = torch.einsum("bhd,bhsd->bhs", query[:, :, -1].float(), keys)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from vllm.config import VllmConfig
+from vllm.model_executor.model_loader.weight_utils import default_weight_loader
 from vllm.model_executor.models.interfaces import SupportsEagle3
 from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLForConditionalGeneration
 from vllm.model_executor.models.qwen3_vl import Qwen3VLForConditionalGeneration
@@ -62,10 +63,19 @@ class Tapped(SupportsEagle3):
         """The model's weights from `weights`, the RPN's and its gate's from their folder."""
         own = ((name, tensor) for name, tensor in weights if not is_published_rpn_tensor(name))
         loaded = set(super().load_weights(own))
-        self.tap.rpn.load_state_dict(load_rpn(self._rpn_folder).state_dict())
+        _load(self.tap.rpn, load_rpn(self._rpn_folder))
         if self.tap.gate and (gate := load_gate(self._rpn_folder)):
-            self.tap.gate.load_state_dict(gate.state_dict())
+            _load(self.tap.gate, gate)
+        self.tap.weights_version += 1
         return loaded | {f"tap.{name}" for name, _ in self.tap.named_parameters()}
+
+
+def _load(module: nn.Module, stored: nn.Module) -> None:
+    """Each parameter through its own loader: vLLM's `reload_weights` counts and places by those."""
+    tensors = stored.state_dict()
+    for name, parameter in module.named_parameters():
+        load = getattr(parameter, "weight_loader", default_weight_loader)
+        load(parameter, tensors[name])
 
 
 class SdrpnQwen2_5_VLForConditionalGeneration(Tapped, Qwen2_5_VLForConditionalGeneration):

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.rpn_batch import Network, PagedStates, Task
-from rpn_plugin.engine.rpn_runner import RpnRunner, batches
+from rpn_plugin.engine.ragged_attention import dense_attention
+from rpn_plugin.engine.rpn_batch import Network, PagedStates
+from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap_rows import pack, row_size, unpack
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.network.config import RpnConfig
-from rpn_plugin.network.rpn import RegionProposalNetwork
+from rpn_plugin.network.rpn import RegionProposalNetwork, cached_parts
 from tests.rpn_plugin.engine.logs import captured
 
 CONFIG = RpnConfig(
@@ -40,6 +42,11 @@ def prompt(length: int, rows: int, cols: int, seed: int) -> tuple[Tensor, Tensor
     return hidden, torch.cat(axes, dim=1).long()
 
 
+def _network(rpn: RegionProposalNetwork) -> Network[RegionProposalNetwork]:
+    pages = torch.full((cached_parts(CONFIG), 16, BLOCK_TOKENS, 2, 16), torch.nan)
+    return Network(rpn, RpnPrefixCache(pages), dense_attention)
+
+
 def job(name: str, block_ids: tuple[int, ...], length: int, image_tokens: int) -> RoiJob:
     return RoiJob(name, block_ids, length, ImageSpan(3, image_tokens))
 
@@ -56,7 +63,7 @@ def test_row_keeps_state_and_positions_bit_by_bit() -> None:
 
 
 @pytest.mark.parametrize("device_block", [16, 4])
-def test_padded_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_block: int) -> None:
+def test_ragged_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_block: int) -> None:
     """Whatever else lies in the cache, infinities included, and however small its blocks are."""
     size = row_size(CONFIG.hidden_size, torch.float32)
     slots = torch.full((12 * BLOCK_TOKENS, size), torch.inf)
@@ -74,7 +81,7 @@ def test_padded_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_blo
         alone[name] = logits[3 : 3 + rows * cols].reshape(rows, cols).numpy()
 
     rows_view = slots.view(-1, 1, device_block, size)
-    runner = RpnRunner(Network(rpn), PagedStates(rows_view, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(_network(rpn), PagedStates(rows_view, BLOCK_TOKENS), slice_tokens=1000)
     results = runner.run(jobs)
     assert results.keys() == alone.keys()
     for name, result in results.items():
@@ -83,31 +90,11 @@ def test_padded_batch_of_scattered_blocks(rpn: RegionProposalNetwork, device_blo
         np.testing.assert_allclose(result.logits, alone[name], rtol=0, atol=1e-5)
 
 
-def test_batches_are_bounded_padding_included() -> None:
-    lengths = [100, 40, 300, 90, 95, 41, 2000, 60]
-    tasks = [Task(job(str(n), (), length, 1)) for n, length in enumerate(lengths)]
-    groups = list(batches(tasks, batch_tokens=300))
-    assert sorted(t.job.request_id for group in groups for t in group) == list("01234567")
-    sizes = [(len(group), max(t.uncached_tokens for t in group)) for group in groups]
-    assert sizes == [(3, 60), (3, 100), (1, 300), (1, 2000)]
-
-
-def test_prompts_that_are_half_known_have_batches_of_their_own() -> None:
-    new = [Task(job(f"new {n}", (), 50, 1)) for n in range(3)]
-    begun = [Task(job(f"begun {n}", (), 90, 1), (0,) * 4, 64) for n in range(4)]
-    groups = list(batches([*new, *begun], batch_tokens=200))
-    assert [[t.job.request_id for t in group] for group in groups] == [
-        ["begun 0", "begun 1"],
-        ["begun 2", "begun 3"],
-        ["new 0", "new 1", "new 2"],
-    ]
-
-
 def test_one_bad_job_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> None:
     size = row_size(CONFIG.hidden_size, torch.float32)
     hidden, positions = prompt(16, 2, 2, seed=0)
     rows = pack(hidden, positions).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(_network(rpn), PagedStates(rows, BLOCK_TOKENS), slice_tokens=1000)
     results = runner.run([job("beyond the cache", (99,), 17, 4), job("good", (0,), 16, 4)])
     assert isinstance(results["good"], RoiMap)
     assert isinstance(results["beyond the cache"], RoiError)
@@ -116,7 +103,7 @@ def test_one_bad_job_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> Non
 def test_tokens_that_fill_no_grid(rpn: RegionProposalNetwork) -> None:
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=16)
+    runner = RpnRunner(_network(rpn), PagedStates(rows, BLOCK_TOKENS), slice_tokens=16)
     result = runner.run([job("five of six", (0,), 16, 5)])["five of six"]
     assert isinstance(result, RoiError)
     assert "5 image tokens do not fill" in str(result)
@@ -125,7 +112,7 @@ def test_tokens_that_fill_no_grid(rpn: RegionProposalNetwork) -> None:
 def test_a_picture_beyond_the_prompt_does_not_spoil_its_batch(rpn: RegionProposalNetwork) -> None:
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(_network(rpn), PagedStates(rows, BLOCK_TOKENS), slice_tokens=1000)
     results = runner.run([job("beyond", (0,), 16, 99), job("good", (0,), 16, 6)])
     assert isinstance(results["good"], RoiMap)
     assert isinstance(results["beyond"], RoiError)
@@ -142,7 +129,7 @@ def test_a_failure_while_reading_back_is_reported(
     monkeypatch.setattr("rpn_plugin.engine.rpn_batch.Stopwatch.seconds", fail)
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
-    runner = RpnRunner(Network(rpn), PagedStates(rows, BLOCK_TOKENS), batch_tokens=1000)
+    runner = RpnRunner(_network(rpn), PagedStates(rows, BLOCK_TOKENS), slice_tokens=1000)
     with captured(caplog):
         result = runner.run([job("lost", (0,), 16, 6)])["lost"]
     assert isinstance(result, RoiError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.rpn_batch import Network, PagedStates
+from rpn_plugin.engine.ragged import gate_logits
+from rpn_plugin.engine.ragged_attention import dense_attention
+from rpn_plugin.engine.rpn_batch import Network, PagedStates, Stopwatch, launch
 from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
 from rpn_plugin.engine.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap_rows import pack
@@ -19,8 +22,7 @@ from rpn_plugin.engine.tap_rows import row_size as tap_row_size
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.learned_gate import LearnedGate
-from rpn_plugin.network.learned_gate import row_size as gate_row_size
-from rpn_plugin.network.rpn import RegionProposalNetwork, row_size
+from rpn_plugin.network.rpn import RegionProposalNetwork, cached_parts
 
 BLOCK = 16
 ROWS, COLS = 5, 7
@@ -40,17 +42,23 @@ def config(depth: int) -> RpnConfig:
 class Bench:
     """A tap that grows with every prompt, and a runner over it."""
 
-    def __init__(self, depth: int, cache_blocks: int, batch_tokens: int = 1000) -> None:
+    def __init__(
+        self, depth: int, cache_blocks: int, batch_tokens: int = 1000, caching: bool = True
+    ) -> None:
         torch.manual_seed(depth)
         self.rpn = RegionProposalNetwork(config(depth)).eval()
         self._cache = torch.full((64, 1, BLOCK, tap_row_size(64, torch.float32)), torch.inf)
         self._blocks = itertools.count()
         self._gate = LearnedGate(config(depth)).eval()
         self.runner = RpnRunner(
-            Network(self.rpn, _prefix_cache(cache_blocks, row_size(config(depth)))),
+            Network(
+                self.rpn,
+                _prefix_cache(cache_blocks, cached_parts(config(depth)), caching),
+                dense_attention,
+            ),
             PagedStates(self._cache, BLOCK),
             batch_tokens,
-            Network(self._gate, _prefix_cache(cache_blocks, gate_row_size(config(depth)))),
+            Network(self._gate, _prefix_cache(cache_blocks, 4, caching), dense_attention),
         )
         self._dense: dict[str, Tensor] = {}
         self._gate_logits: dict[str, float] = {}
@@ -95,8 +103,8 @@ class Bench:
         return cached
 
 
-def _prefix_cache(blocks: int, size: int) -> RpnPrefixCache:
-    return RpnPrefixCache(torch.full((blocks * BLOCK, size), torch.nan), BLOCK)
+def _prefix_cache(blocks: int, parts: int, caching: bool) -> RpnPrefixCache:
+    return RpnPrefixCache(torch.full((parts, blocks, BLOCK, 2, 16), torch.nan), caching)
 
 
 def _noise(seed: int, tokens: int) -> Tensor:
@@ -176,32 +184,74 @@ def test_a_job_that_fails_is_not_cached() -> None:
     assert bench.cached_tokens(good) == {"good": 0}
 
 
-def test_a_cache_that_cannot_be_written_costs_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_late_clears_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(2, cache_blocks=40)
 
-    def fail(*_: object) -> None:
-        raise RuntimeError("out of memory")
+    def fail(_: object) -> float:
+        raise RuntimeError("device lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RpnPrefixCache, "insert", fail)
-        assert bench.cached_tokens(bench.job("first", 1, 1, 60)) == {"first": 0}
+        patch.setattr(Stopwatch, "seconds", fail)
+        assert isinstance(bench.runner.run([bench.job("lost", 1, 1, 60)])["lost"], RoiError)
     assert bench.cached_tokens(bench.job("second", 1, 1, 60)) == {"second": 0}
+
+
+def test_a_batch_out_of_memory_is_retried_in_halves_after_its_memory_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(2, cache_blocks=40)
+    held: list[weakref.ref[Tensor]] = []
+    sizes: list[int] = []
+
+    def with_little_memory(*args: Any) -> object:
+        jobs = args[3]
+        assert all(tensor() is None for tensor in held)
+        intermediate = torch.zeros(3)
+        held.append(weakref.ref(intermediate))
+        sizes.append(len(jobs))
+        if len(jobs) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return launch(*args)
+
+    monkeypatch.setattr("rpn_plugin.engine.rpn_runner.launch", with_little_memory)
+    bench.cached_tokens(*(bench.job(f"q{n}", n, 1, 50 + n) for n in range(5)))
+    assert sizes == [5, 2, 3, 1, 2]
 
 
 def test_the_gate_caches_the_prompts_of_gate_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(2, cache_blocks=40)
     computed: list[int] = []
-    extend = LearnedGate.extend
 
-    def counting(gate: LearnedGate, hidden: Tensor, *others: Any) -> object:
-        computed.append(hidden.shape[1])
-        return extend(gate, hidden, *others)
+    def counting(gate: LearnedGate, hidden: Tensor, *others: Any) -> Tensor:
+        computed.append(len(hidden))
+        return gate_logits(gate, hidden, *others)
 
-    monkeypatch.setattr(LearnedGate, "extend", counting)
+    monkeypatch.setattr("rpn_plugin.engine.rpn_batch.gate_logits", counting)
     bench.cached_tokens(bench.job("no gate", 1, 1, 60))
     bench.cached_tokens(bench.job("gate", 1, 2, 62, gate=True))
     bench.cached_tokens(bench.job("gate again", 1, 3, 75, gate=True), bench.job("not", 1, 4, 70))
     assert computed == [62, 75 - 32]
+
+
+def test_a_prompt_longer_than_the_cache_and_the_gate_with_few_pages() -> None:
+    bench = Bench(3, cache_blocks=5, batch_tokens=32)
+    jobs = [bench.job(f"q{n}", n, 1, 60 + 9 * n, gate=bool(n % 2)) for n in range(5)]
+    assert set(bench.cached_tokens(*jobs).values()) == {0}
+
+
+@pytest.mark.parametrize("slice_tokens", [1, 7, 64])
+def test_prompts_cut_into_slices_anywhere(slice_tokens: int) -> None:
+    bench = Bench(3, cache_blocks=40, batch_tokens=slice_tokens)
+    bench.cached_tokens(bench.job("a", 1, 1, 60, gate=True), bench.job("b", 2, 1, 45))
+    cached = bench.cached_tokens(bench.job("a 2", 1, 2, 50), bench.job("c", 3, 1, 55, gate=True))
+    assert cached == {"a 2": 32, "c": 0}
+
+
+def test_without_caching_every_map_is_computed_whole() -> None:
+    bench = Bench(2, cache_blocks=40, caching=False)
+    for turn in range(12):
+        job = bench.job(f"turn {turn}", 1, 1, 60)
+        assert bench.cached_tokens(job) == {f"turn {turn}": 0}
 
 
 def test_the_gate_has_cached_some_prompts_of_a_batch() -> None:

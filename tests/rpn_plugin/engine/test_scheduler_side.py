@@ -85,14 +85,14 @@ def test_answer_is_filled_after_it_was_handed_out(side: SchedulerSide) -> None:
     side.add(flagged("a"))
     side.jobs(step(a=PROMPT))
     answer = side.finish("a")
-    side.deliver(RoiResults({"a": MAP}))
+    side.deliver(RoiResults(lambda: {"a": MAP}))
     assert np.array_equal(decode_result(answer).logits, MAP.logits)
 
 
 def test_answer_of_a_request_that_goes_on(side: SchedulerSide) -> None:
     side.add(flagged("a"))
     side.jobs(step(a=PROMPT))
-    side.deliver(RoiResults({"a": MAP}))
+    side.deliver(RoiResults(lambda: {"a": MAP}))
     assert decode_result(side.finish("a")).batch_size == 2
 
 
@@ -107,7 +107,7 @@ def test_cancelled_while_the_worker_computes_it(side: SchedulerSide) -> None:
     side.add(flagged("a"))
     side.jobs(step(a=PROMPT))
     side.finish("a")
-    side.deliver(RoiResults({"a": MAP}))
+    side.deliver(RoiResults(lambda: {"a": MAP}))
     side.add(flagged("a"))
     with pytest.raises(RoiError, match="ended before"):
         decode_result(side.finish("a"))
