@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vllm.config import ModelConfig, VllmConfig
+from vllm.config import ModelConfig, ParallelConfig, VllmConfig
 from vllm.model_executor.models.config import VerifyAndUpdateConfig
 
 from rpn_plugin.compat import CompatibilityError, check_rpn_fits
@@ -55,11 +55,22 @@ class StartCheck(VerifyAndUpdateConfig):
             raise CompatibilityError(
                 f"no connector for RoI maps: --kv-transfer-config must name {CONNECTOR}"
             )
-        if vllm_config.parallel_config.pipeline_parallel_size > 1:
-            raise CompatibilityError("pipeline parallelism is not supported by the tap")
+        _check_parallelism(vllm_config.parallel_config)
 
         encoder_budget.make_room(vllm_config)
 
         # The layer is compiled into the model; vLLM keys its compile cache by this configuration,
         # which would not change if another RPN were put into the same folder.
         setattr(hf_config, SETTINGS, {**getattr(hf_config, SETTINGS), "tap_layer": rpn.tap_layer})
+
+
+def _check_parallelism(parallel: ParallelConfig) -> None:
+    """Raises CompatibilityError unless every worker has all states of a prompt, in one batch."""
+    for name, used in (
+        ("pipeline parallelism", parallel.pipeline_parallel_size > 1),
+        ("decode context parallelism", parallel.decode_context_parallel_size > 1),
+        ("prefill context parallelism", parallel.prefill_context_parallel_size > 1),
+        ("dual batch overlap (--enable-dbo)", parallel.enable_dbo),
+    ):
+        if used:
+            raise CompatibilityError(f"{name} is not supported by the tap")

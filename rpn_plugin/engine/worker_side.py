@@ -12,8 +12,8 @@ from vllm.distributed.parallel_state import (
 from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.jobs import RoiJob, RoiJobs, RoiResults
 from rpn_plugin.engine.models.tap import TapLayer
-from rpn_plugin.engine.rpn_batch import PagedStates
-from rpn_plugin.engine.rpn_runner import RpnRunner
+from rpn_plugin.engine.runner.rpn_batch import PagedStates
+from rpn_plugin.engine.runner.rpn_runner import RpnRunner
 
 
 class WorkerSide:

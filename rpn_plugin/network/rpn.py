@@ -8,7 +8,7 @@ positions) is declared in `families/`. Keys and shapes are those of the referenc
 `twig_layers`.
 
 `forward` computes whole prompts, padded to one batch. The engine runs the same layers on ragged
-batches over paged keys and values (`rpn_plugin/engine/ragged.py`).
+batches over paged keys and values (`rpn_plugin/engine/runner/ragged.py`).
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ from vllm.model_executor.models.extract_hidden_states import (
 from vllm.v1.attention.backend import AttentionCGSupport
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.ragged_attention import attention_for
-from rpn_plugin.engine.rpn_batch import Network, PagedStates
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
-from rpn_plugin.engine.rpn_runner import RpnRunner
+from rpn_plugin.engine.runner.ragged_attention import attention_for
+from rpn_plugin.engine.runner.rpn_batch import Network, PagedStates
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_runner import RpnRunner
 from rpn_plugin.engine.start_check import prefix_cache_bytes
 from rpn_plugin.engine.tap_rows import pack, row_size
 from rpn_plugin.network.config import RpnConfig

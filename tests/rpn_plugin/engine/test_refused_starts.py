@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import vllm
+from vllm.config import ParallelConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
 from rpn_plugin.compat import CompatibilityError
-from rpn_plugin.engine import plugin
+from rpn_plugin.engine import plugin, start_check
 from rpn_plugin.engine_args import hf_overrides, kv_transfer_config
 from rpn_plugin.network.checkpoint import CheckpointError, load_rpn, save_rpn
 from tests.rpn_plugin.engine.conftest import ENVIRONMENT
@@ -95,6 +96,24 @@ def test_pipeline_parallelism(model_folder: Path, rpn_folder: Path) -> None:
         pipeline_parallel_size=2,
         distributed_executor_backend="mp",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("pipeline", "pipeline_parallel_size", 2),
+        ("decode context", "decode_context_parallel_size", 2),
+        ("prefill context", "prefill_context_parallel_size", 2),
+        ("dual batch overlap", "enable_dbo", True),
+    ],
+)
+def test_every_worker_needs_all_states_of_a_prompt(name: str, field: str, value: object) -> None:
+    """vLLM itself refuses some of these on a CPU, so the check is called directly."""
+    parallel = ParallelConfig()
+    start_check._check_parallelism(parallel)
+    setattr(parallel, field, value)
+    with pytest.raises(CompatibilityError, match=f"^{name}.* is not supported by the tap$"):
+        start_check._check_parallelism(parallel)
 
 
 def test_unsupported_architecture(model_folder: Path, rpn_folder: Path, tmp_path: Path) -> None:

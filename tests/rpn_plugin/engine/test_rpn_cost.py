@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.ragged_attention import Sequences
-from rpn_plugin.engine.rpn_batch import Network, PagedStates
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
-from rpn_plugin.engine.rpn_runner import RpnRunner
+from rpn_plugin.engine.runner.ragged_attention import Sequences
+from rpn_plugin.engine.runner.rpn_batch import Network, PagedStates
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap_rows import row_size
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.rpn import RegionProposalNetwork, cached_parts

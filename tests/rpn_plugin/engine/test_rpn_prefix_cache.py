@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
 
 
 def prefix_cache(pages: int, caching: bool = True) -> RpnPrefixCache:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.ragged_attention import dense_attention
-from rpn_plugin.engine.rpn_batch import Network, PagedStates
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
-from rpn_plugin.engine.rpn_runner import RpnRunner
+from rpn_plugin.engine.runner.ragged_attention import dense_attention
+from rpn_plugin.engine.runner.rpn_batch import Network, PagedStates
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap_rows import pack, row_size, unpack
 from rpn_plugin.messages import RoiError, RoiMap
 from rpn_plugin.network.config import RpnConfig
@@ -126,7 +126,7 @@ def test_a_failure_while_reading_back_is_reported(
     def fail(_: object) -> float:
         raise RuntimeError("device lost")
 
-    monkeypatch.setattr("rpn_plugin.engine.rpn_batch.Stopwatch.seconds", fail)
+    monkeypatch.setattr("rpn_plugin.engine.runner.rpn_batch.Stopwatch.seconds", fail)
     size = row_size(CONFIG.hidden_size, torch.float32)
     rows = pack(*prompt(16, 2, 3, seed=0)).view(1, 1, BLOCK_TOKENS, size)
     runner = RpnRunner(_network(rpn), PagedStates(rows, BLOCK_TOKENS), slice_tokens=1000)

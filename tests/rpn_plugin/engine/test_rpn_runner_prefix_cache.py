@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import ImageSpan, RoiJob
-from rpn_plugin.engine.ragged import gate_logits
-from rpn_plugin.engine.ragged_attention import dense_attention
-from rpn_plugin.engine.rpn_batch import Network, PagedStates, Stopwatch, launch
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
-from rpn_plugin.engine.rpn_runner import RpnRunner
+from rpn_plugin.engine.runner.ragged import gate_logits
+from rpn_plugin.engine.runner.ragged_attention import dense_attention
+from rpn_plugin.engine.runner.rpn_batch import Network, PagedStates, Stopwatch, launch
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_runner import RpnRunner
 from rpn_plugin.engine.tap_rows import pack
 from rpn_plugin.engine.tap_rows import row_size as tap_row_size
 from rpn_plugin.messages import RoiError, RoiMap
@@ -213,7 +213,7 @@ def test_a_batch_out_of_memory_is_retried_in_halves_after_its_memory_is_free(
             raise torch.OutOfMemoryError("no room")
         return launch(*args)
 
-    monkeypatch.setattr("rpn_plugin.engine.rpn_runner.launch", with_little_memory)
+    monkeypatch.setattr("rpn_plugin.engine.runner.rpn_runner.launch", with_little_memory)
     bench.cached_tokens(*(bench.job(f"q{n}", n, 1, 50 + n) for n in range(5)))
     assert sizes == [5, 2, 3, 1, 2]
 
@@ -226,7 +226,7 @@ def test_the_gate_caches_the_prompts_of_gate_requests(monkeypatch: pytest.Monkey
         computed.append(len(hidden))
         return gate_logits(gate, hidden, *others)
 
-    monkeypatch.setattr("rpn_plugin.engine.rpn_batch.gate_logits", counting)
+    monkeypatch.setattr("rpn_plugin.engine.runner.rpn_batch.gate_logits", counting)
     bench.cached_tokens(bench.job("no gate", 1, 1, 60))
     bench.cached_tokens(bench.job("gate", 1, 2, 62, gate=True))
     bench.cached_tokens(bench.job("gate again", 1, 3, 75, gate=True), bench.job("not", 1, 4, 70))

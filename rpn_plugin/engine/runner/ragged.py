@@ -13,8 +13,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from rpn_plugin.engine.ragged_attention import RaggedAttention
-from rpn_plugin.engine.rpn_plan import Slice
+from rpn_plugin.engine.runner.ragged_attention import RaggedAttention
+from rpn_plugin.engine.runner.rpn_plan import Slice
 from rpn_plugin.network.layers import Attend, ScoreLayer
 from rpn_plugin.network.learned_gate import LearnedGate
 from rpn_plugin.network.rotary import Rope, rotary_angles

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import RoiJob
-from rpn_plugin.engine.ragged_attention import Sequences
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.ragged_attention import Sequences
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
 
 Indices = NDArray[np.int64]
 

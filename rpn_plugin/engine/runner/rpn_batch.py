@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from rpn_plugin.engine.jobs import Results, RoiJob
-from rpn_plugin.engine.ragged import (
+from rpn_plugin.engine.runner.ragged import (
     PagedAttention,
     gate_logits,
     joined,
     score_images,
     score_queries,
 )
-from rpn_plugin.engine.ragged_attention import RaggedAttention
-from rpn_plugin.engine.rpn_plan import (
+from rpn_plugin.engine.runner.ragged_attention import RaggedAttention
+from rpn_plugin.engine.runner.rpn_plan import (
     IndexBuffer,
     Slice,
     Task,
@@ -28,7 +28,7 @@ from rpn_plugin.engine.rpn_plan import (
     take_tasks,
     tap_slots,
 )
-from rpn_plugin.engine.rpn_prefix_cache import RpnPrefixCache
+from rpn_plugin.engine.runner.rpn_prefix_cache import RpnPrefixCache
 from rpn_plugin.engine.tap_rows import unpack
 from rpn_plugin.families import family_named
 from rpn_plugin.messages import RoiError, RoiMap

@@ -12,7 +12,7 @@ import torch
 
 from rpn_plugin.engine.failures import failure_reason
 from rpn_plugin.engine.jobs import Results, RoiJob
-from rpn_plugin.engine.rpn_batch import (
+from rpn_plugin.engine.runner.rpn_batch import (
     LaunchedBatch,
     Network,
     PagedStates,
