@@ -1,10 +1,8 @@
 """Region proposal networks on disk, and the learned gates beside them.
 
 Two kinds of folder are read: our own (`rpn.safetensors` beside `rpn_config.json`, layers named as
-in Qwen2; `gate.safetensors` if there is a learned gate), and a published model, whose whole
-checkpoint holds the RPN under `model.twig_layers.*` with its place in the model (`twig_K`,
-`twig_T`) in `config.json`; in Q-Zoom's (`enable_high_res`) the gate is `model.high_res_layers.*`
-and `model.high_res_head`.
+in Qwen2; `gate.safetensors` if there is a learned gate), and a released model, whose checkpoint
+holds RPN and gate beside the model's layers (`layouts.py`), or those alone.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rpn_plugin.families import family_of_architecture
+from rpn_plugin.network import layouts
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.learned_gate import LearnedGate
 from rpn_plugin.network.rpn import RegionProposalNetwork
@@ -29,12 +27,7 @@ from rpn_plugin.network.rpn import RegionProposalNetwork
 WEIGHTS_NAME = "rpn.safetensors"
 GATE_NAME = "gate.safetensors"
 CONFIG_NAME = "rpn_config.json"
-_PUBLISHED_LAYERS = "model.layers."
-# What an RPN is made of in a published checkpoint, and what it is here.
-_PUBLISHED_PREFIXES = {"model.twig_layers.": "layers.", "model.twig_norm.": "score_norm."}
-_PUBLISHED_GATE = {"model.high_res_layers.": "layers.", "model.high_res_head.": "head."}
-_PUBLISHED_MIN_PROBABILITY = 0.1
-"""Q-Zoom's threshold where its configuration names none (the default of its model class)."""
+_PICKLES = ("*.pt", "*.pth", "*.bin")
 
 
 class CheckpointError(Exception):
@@ -63,7 +56,7 @@ def load_rpn(path: str | Path) -> RegionProposalNetwork:
     config = load_rpn_config(folder)
     with torch.device("meta"):
         rpn = RegionProposalNetwork(config)
-    _fill(rpn, folder, WEIGHTS_NAME, _PUBLISHED_PREFIXES)
+    _fill(rpn, folder, WEIGHTS_NAME, layouts.rpn_prefixes())
     return rpn
 
 
@@ -78,7 +71,7 @@ def load_gate(path: str | Path) -> LearnedGate | None:
         return None
     with torch.device("meta"):
         gate = LearnedGate(config)
-    _fill(gate, folder, GATE_NAME, _PUBLISHED_GATE)
+    _fill(gate, folder, GATE_NAME, layouts.gate_prefixes())
     return gate
 
 
@@ -87,7 +80,7 @@ def is_published_model(path: str | Path) -> bool:
     folder = Path(path)
     if (folder / CONFIG_NAME).is_file() or not (folder / "config.json").is_file():
         return False
-    return bool(_read_json(folder / "config.json").get("enable_twig"))
+    return layouts.holds_rpn(_read_json(folder / "config.json"))
 
 
 def is_pruned(path: str | Path) -> bool:
@@ -100,13 +93,8 @@ def is_pruned(path: str | Path) -> bool:
     kept = set()
     for shard in sorted(folder.glob("*.safetensors")):
         with _opened(shard) as file:
-            kept |= {int(name.split(".", 1)[0]) for name in _names_in(file, _PUBLISHED_LAYERS)}
+            kept |= layouts.layers_of_model(file.keys())
     return len(kept) <= config.tap_layer + config.depth
-
-
-def is_published_rpn_tensor(name: str) -> bool:
-    """Whether a tensor of a published model belongs to the RPN or its gate, not to the model."""
-    return any(part in name for part in ("twig_", "high_res_layers.", "high_res_head."))
 
 
 def save_rpn(rpn: RegionProposalNetwork, path: str | Path, gate: LearnedGate | None = None) -> None:
@@ -142,45 +130,10 @@ def _own_config(folder: Path) -> RpnConfig:
 
 
 def _published_config(folder: Path) -> RpnConfig:
-    hf_config = _read_json(folder / "config.json")
-    if not hf_config.get("enable_twig"):
-        raise CheckpointError(f"{folder} is a plain model: its config.json does not enable a twig")
-    architecture = next(iter(hf_config.get("architectures") or ["none"]))
-    family = family_of_architecture(architecture)
-    if family is None:
-        raise CheckpointError(f"{folder}: RPNs for architecture {architecture} are not supported")
     try:
-        tap_layer, depth = int(hf_config["twig_K"]), int(hf_config["twig_T"])
-        gate = _published_gate(hf_config, tap_layer, depth)
-        return RpnConfig.for_model(
-            hf_config, tap_layer=tap_layer, depth=depth, family=family, **gate, **_rules(hf_config)
-        )
+        return layouts.released_config(_read_json(folder / "config.json"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
-
-
-def _published_gate(hf_config: dict[str, Any], tap_layer: int, depth: int) -> dict[str, Any]:
-    """Q-Zoom's gate, which begins where the RPN begins unless the configuration says otherwise.
-
-    ValueError for one that begins elsewhere: there is one tap.
-    """
-    if not hf_config.get("enable_high_res"):
-        return {}
-    begins = int(hf_config.get("high_res_K", tap_layer))
-    if begins != tap_layer:
-        raise ValueError(
-            f"the gate reads the states after layer {begins} (high_res_K), the RPN those after "
-            f"layer {tap_layer} (twig_K); both must read the same"
-        )
-    limit = float(hf_config.get("high_res_thresh", _PUBLISHED_MIN_PROBABILITY))
-    return {"gate_layers": int(hf_config.get("high_res_T", depth)), "gate_min_probability": limit}
-
-
-def _rules(hf_config: dict[str, Any]) -> dict[str, Any]:
-    """The rules that a release was evaluated with, told by its configuration."""
-    if hf_config.get("return_per_head_score"):
-        return {"rules": "visionrl2", "threshold": None}
-    return {"rules": "qzoom"} if hf_config.get("enable_high_res") else {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -210,13 +163,26 @@ def _published_tensors(
     folder: Path, names: set[str], prefixes: dict[str, str]
 ) -> dict[str, Tensor]:
     """A published last layer of an RPN is whole, so what no score needs is left out."""
-    return {
+    tensors = {
         f"{ours}{name}": tensor
         for shard in sorted(folder.glob("*.safetensors"))
         for theirs, ours in prefixes.items()
         for name, tensor in _tensors_in(shard, theirs)
         if f"{ours}{name}" in names
     }
+    if not tensors:
+        _refuse_pickles(folder)
+    return tensors
+
+
+def _refuse_pickles(folder: Path) -> None:
+    """Names a pickle where the RPN's tensors may be: to read one can run anybody's code."""
+    for pattern in _PICKLES:
+        for file in sorted(folder.glob(pattern)):
+            raise CheckpointError(
+                f"{folder}: no RPN in its safetensors files, and {file.name} is a pickle, which is "
+                "not read because it can run code; save its tensors as safetensors"
+            )
 
 
 def _tensors_in(path: Path, prefix: str) -> Iterator[tuple[str, Tensor]]:

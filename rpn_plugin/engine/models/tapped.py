@@ -22,11 +22,11 @@ from rpn_plugin.compat import CompatibilityError
 from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.start_check import rpn_folder
 from rpn_plugin.network.checkpoint import (
-    is_published_rpn_tensor,
     load_gate,
     load_rpn,
     load_rpn_config,
 )
+from rpn_plugin.network.layouts import is_published_rpn_tensor
 
 
 class Tapped(SupportsEagle3):

@@ -16,13 +16,13 @@ from rpn_plugin.network.checkpoint import (
     CheckpointError,
     is_pruned,
     is_published_model,
-    is_published_rpn_tensor,
     load_gate,
     load_rpn,
     load_rpn_config,
     save_rpn,
 )
 from rpn_plugin.network.config import RpnConfig
+from rpn_plugin.network.layouts import is_published_rpn_tensor
 from rpn_plugin.network.learned_gate import LearnedGate
 from tests.golden import LLAVA, QWEN, add_gate
 
