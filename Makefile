@@ -4,7 +4,7 @@
 # make demo-model   train the shipped model again from nothing (about two hours on two cores)
 # make demo-eval    measure the shipped model through a running endpoint, on pages it never saw
 # make wheel        build sdrpn's wheel into dist/
-# make image        build the container image: TARGET=cpu (the default), gpu or ray
+# make image        build the container image: TARGET=cpu (the default) or gpu
 # make lock         resolve the CPU environment afresh and write requirements/cpu.lock
 
 SHELL := /bin/bash
