@@ -22,7 +22,7 @@ from rpn_plugin.distill.data.prompts import Prompts
 from rpn_plugin.distill.data.samples import DataError
 from rpn_plugin.distill.labels.attention import (
     NAME,
-    Wanted,
+    AttentionRequest,
     recorded_attention,
     register,
 )
@@ -33,7 +33,7 @@ from rpn_plugin.network.rpn import RegionProposalNetwork
 
 
 @dataclass(frozen=True)
-class Tapped:
+class TapStates:
     """What an RPN reads of a batch: states that leave layer B, [batch, seq, hidden], positions
     int64 [3, batch, seq], and the place of the last prompt token, int64 [batch]."""
 
@@ -191,7 +191,7 @@ class BaseModel:
             list(range(n - 1 if queries != "decode" or not answer else n, n + len(answer)))
             for n, answer in zip(prompts.lengths, fed, strict=True)
         ]
-        wanted = Wanted(
+        wanted = AttentionRequest(
             rows=nn.utils.rnn.pad_sequence(
                 [torch.tensor(r) for r in rows], batch_first=True, padding_value=-1
             ).to(self.device),
@@ -203,7 +203,7 @@ class BaseModel:
         return {layer: found.cpu() for layer, found in maps.items()}
 
     @torch.no_grad()
-    def tapped(self, prompts: Prompts) -> Tapped:
+    def tapped(self, prompts: Prompts) -> TapStates:
         """The states that leave the last layer there is; see `keep_layers`."""
         inputs = self._to_device(prompts.padded())
         hidden = self._run(inputs)
@@ -214,7 +214,7 @@ class BaseModel:
         if positions.ndim == 2:
             positions = positions.expand(3, *positions.shape)
         last = torch.tensor(prompts.lengths, device=self.device) - 1
-        return Tapped(hidden, positions[-3:], last)
+        return TapStates(hidden, positions[-3:], last)
 
     @contextmanager
     def only_layers(self, count: int) -> Iterator[None]:

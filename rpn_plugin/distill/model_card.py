@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rpn_plugin.distill.settings import DistillSettings
-from rpn_plugin.distill.train.evaluation import Measured
+from rpn_plugin.distill.train.evaluation import Evaluation
 from rpn_plugin.network.config import RpnConfig
 
 
@@ -25,7 +25,7 @@ class Origin:
 
 
 def model_card(
-    origin: Origin, config: RpnConfig, settings: DistillSettings, measured: Measured
+    origin: Origin, config: RpnConfig, settings: DistillSettings, measured: Evaluation
 ) -> str:
     """Markdown with the front matter that model hubs read."""
     return f"""\
@@ -74,7 +74,7 @@ def _cells(origin: Origin) -> str:
     return f"{labels['foreground']:.1%} foreground, {labels['background']:.1%} background"
 
 
-def _measures(measured: Measured, served: float | None) -> str:
+def _measures(measured: Evaluation, served: float | None) -> str:
     if not measured.questions:
         return "Not measured: no questions were held out.\n"
     boxes = any(row.covered is not None for row in measured.thresholds)

@@ -18,7 +18,13 @@ import torch
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.formats import read_samples
-from rpn_plugin.distill.data.samples import DataError, Rejected, Sample, check_share, write_rejected
+from rpn_plugin.distill.data.samples import (
+    DataError,
+    RejectedRow,
+    Sample,
+    check_share,
+    write_rejected,
+)
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.labels.label_source import choose_source, recorded_source
@@ -32,8 +38,8 @@ from rpn_plugin.distill.labels.pseudo_labels import label_options
 from rpn_plugin.distill.model_card import Origin, model_card
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings, write_settings
-from rpn_plugin.distill.train.evaluation import Measured
-from rpn_plugin.distill.train.fitting import Lessons, fit, rpn_config, split, states_of
+from rpn_plugin.distill.train.evaluation import Evaluation
+from rpn_plugin.distill.train.fitting import TrainingSet, fit, rpn_config, split, states_of
 from rpn_plugin.distill.train.sweep import sweep
 from rpn_plugin.network.checkpoint import save_rpn
 from rpn_plugin.network.rpn import RegionProposalNetwork
@@ -74,7 +80,7 @@ class Run:
         self.processes.wait()
         check_share(len(bad), rows, self.settings.max_bad_share, self._bad_rows)
 
-    def train(self) -> Measured:
+    def train(self) -> Evaluation:
         """The training step: an RPN from the labels, measured, with its card."""
         samples, rejected, _ = self._read_data()
         base = self._base_model()
@@ -99,7 +105,9 @@ class Run:
         self.processes.wait()
         return measured
 
-    def _fit(self, base: BaseModel, lessons: Lessons) -> tuple[RegionProposalNetwork, Measured]:
+    def _fit(
+        self, base: BaseModel, lessons: TrainingSet
+    ) -> tuple[RegionProposalNetwork, Evaluation]:
         settings, processes = self.settings, self.processes
         tap_layer, depth = settings.tap_layer, settings.depth
         if settings.auto:
@@ -125,7 +133,7 @@ class Run:
     def _bad_rows(self) -> Path:
         return self.folder / "bad_rows.jsonl"
 
-    def _read_data(self) -> tuple[list[Sample], list[Rejected], int]:
+    def _read_data(self) -> tuple[list[Sample], list[RejectedRow], int]:
         """Samples, bad rows and the number of rows; bad rows are listed in bad_rows.jsonl."""
         settings = self.settings
         samples, rejected, rows = read_samples(self.data, settings.images, settings.split)
@@ -151,7 +159,7 @@ class Run:
         self.processes.wait()
         return Shards(self.folder / "labels", count, about)
 
-    def _write(self, rpn: RegionProposalNetwork, measured: Measured, origin: Origin) -> None:
+    def _write(self, rpn: RegionProposalNetwork, measured: Evaluation, origin: Origin) -> None:
         best = measured.best()
         chosen = best.threshold if best else rpn.config.threshold
         threshold = self.settings.threshold or chosen

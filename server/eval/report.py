@@ -10,7 +10,7 @@ from statistics import fmean
 
 from server.eval.conditions import Condition
 from server.eval.curve import Point, draw_curve
-from server.eval.runner import Answered
+from server.eval.runner import EvalResult
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Row:
     regions: float
 
 
-def rows_of(answers: Sequence[Answered], conditions: Sequence[Condition]) -> list[Row]:
+def rows_of(answers: Sequence[EvalResult], conditions: Sequence[Condition]) -> list[Row]:
     """A row for each condition that has answers."""
     rows = []
     for condition in conditions:
@@ -44,7 +44,7 @@ def rows_of(answers: Sequence[Answered], conditions: Sequence[Condition]) -> lis
     return rows
 
 
-def _row(condition: Condition, answers: Sequence[Answered]) -> Row:
+def _row(condition: Condition, answers: Sequence[EvalResult]) -> Row:
     groups = sorted({a.group for a in answers if a.group})
     return Row(
         condition=condition.name,
@@ -60,9 +60,9 @@ def _row(condition: Condition, answers: Sequence[Answered]) -> Row:
     )
 
 
-def _asking_seconds(answers: Sequence[Answered]) -> float:
+def _asking_seconds(answers: Sequence[EvalResult]) -> float:
     """Seconds from first question to last answer, added up over the runs that asked."""
-    sessions: dict[str, list[Answered]] = {}
+    sessions: dict[str, list[EvalResult]] = {}
     for answer in answers:
         sessions.setdefault(answer.session, []).append(answer)
     return sum(max(a.ended for a in s) - min(a.began for a in s) for s in sessions.values())

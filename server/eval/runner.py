@@ -25,7 +25,7 @@ _BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
-class Answered:
+class EvalResult:
     """One answer in results.jsonl.
 
     `score` is 0 to 1. `error` says why there is no answer. `began` and `ended` are Unix times.
@@ -61,14 +61,14 @@ class Endpoint:
     in_flight: int
 
 
-def read_answers(path: Path) -> list[Answered]:
+def read_answers(path: Path) -> list[EvalResult]:
     """The answers in the file `path`, without failures and without a line that a crash cut off."""
     if not path.exists():
         return []
-    answers: dict[tuple[str, str], Answered] = {}
+    answers: dict[tuple[str, str], EvalResult] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            row = Answered(**json.loads(line))
+            row = EvalResult(**json.loads(line))
         except (ValueError, TypeError):
             continue
         if row.error is None:
@@ -82,15 +82,15 @@ async def ask_all(
     questions: Sequence[Question],
     condition: Condition,
     path: Path,
-    answered: Callable[[Answered], None],
-) -> list[Answered]:
+    answered: Callable[[EvalResult], None],
+) -> list[EvalResult]:
     """Asks all `questions` under one condition; each answer is appended to `path`."""
     # The cache salt, of its own: prompts cached for one condition would speed up the next.
     session = f"{condition.name.replace('@', '-')}-{time.time_ns():x}"
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     limits = httpx.Limits(max_connections=endpoint.in_flight)
     unasked = iter(questions)
-    results: list[Answered] = []
+    results: list[EvalResult] = []
     async with httpx.AsyncClient(
         base_url=endpoint.url, headers=headers, timeout=_PATIENCE, limits=limits
     ) as http:
@@ -125,7 +125,7 @@ async def _ask(
     question: Question,
     condition: Condition,
     session: str,
-) -> Answered:
+) -> EvalResult:
     began = time.time()
     text, regions, tokens, error = "", 0, 0, None
     try:
@@ -135,7 +135,7 @@ async def _ask(
     except (OSError, httpx.HTTPError, AnswerError) as problem:
         error = f"{type(problem).__name__}: {problem}"
     score = benchmark.metric(text, question.answers) if error is None else 0.0
-    return Answered(
+    return EvalResult(
         condition.name, question.id, question.group, text, score, regions, tokens, began,
         time.time(), session, error,
     )  # fmt: skip

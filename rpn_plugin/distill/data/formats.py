@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rpn_plugin.distill.data.samples import BadRow, DataError, Rejected, Sample
+from rpn_plugin.distill.data.samples import BadRow, DataError, RejectedRow, Sample
 
 
 def read_samples(
     data: Path, images: Path | None = None, split: str = "train"
-) -> tuple[list[Sample], list[Rejected], int]:
+) -> tuple[list[Sample], list[RejectedRow], int]:
     """The samples of `data`, its bad rows, and how many rows there are of either.
 
     `data` is a .jsonl file of `image`, `question` and, if known, `answers` and `box`; a .json file
@@ -24,7 +24,7 @@ def read_samples(
     `images` is where relative paths start from, by default the file's folder. Raises DataError.
     """
     samples: list[Sample] = []
-    rejected: list[Rejected] = []
+    rejected: list[RejectedRow] = []
     count = 0
     folder = images or (data if data.is_dir() else data.parent)
     for number, row in _rows(data, split):
@@ -34,7 +34,7 @@ def read_samples(
             samples += found
             count += len(found)
         except BadRow as error:
-            rejected.append(Rejected(str(number), str(error)))
+            rejected.append(RejectedRow(str(number), str(error)))
             count += 1
     if not count:
         raise DataError(f"{data} has no rows")

@@ -66,14 +66,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedRow:
     """A bad row and what is wrong with it."""
 
     row: str
     reason: str
 
 
-def write_rejected(rejected: Sequence[Rejected], path: Path) -> None:
+def write_rejected(rejected: Sequence[RejectedRow], path: Path) -> None:
     """One JSON object a line: `row` and `reason`."""
     lines = [json.dumps({"row": r.row, "reason": r.reason}) for r in rejected]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,9 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rpn_plugin.distill.base_model import BaseModel, Tapped
+from rpn_plugin.distill.base_model import BaseModel, TapStates
 from rpn_plugin.distill.data.batches import chats_of, chunks
-from rpn_plugin.distill.data.samples import Rejected, Sample
+from rpn_plugin.distill.data.samples import RejectedRow, Sample
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.progress import Log
@@ -27,7 +27,7 @@ class StateBatch:
     where in the sequence the picture's tokens are; `grids`: rows and columns of each."""
 
     numbers: tuple[int, ...]
-    tapped: Tapped
+    tapped: TapStates
     cells: Tensor
     grids: tuple[tuple[int, int], ...]
 
@@ -47,7 +47,7 @@ class LiveStates:
 
     def batches(self, numbers: Sequence[Sequence[int]]) -> Iterator[StateBatch]:
         """See States. Every sample's picture must have been decoded before, for its labels."""
-        rejected: list[Rejected] = []
+        rejected: list[RejectedRow] = []
         for chats in chats_of(self._base, self._samples, numbers, self._threads, rejected):
             if rejected:
                 raise OSError(f"row {rejected[0].row} had a picture before: {rejected[0].reason}")
@@ -56,7 +56,7 @@ class LiveStates:
             yield StateBatch(chats.numbers, self._base.tapped(prompts), cells, prompts.grids)
 
 
-class KeptStates:
+class StateReader:
     """Reads states from shards that were written before."""
 
     def __init__(self, shards: Shards, device: torch.device) -> None:
@@ -74,7 +74,7 @@ class KeptStates:
             hidden, positions, cells = zip(*read, strict=True)
             yield StateBatch(
                 tuple(batch),
-                Tapped(
+                TapStates(
                     pad_sequence(list(hidden), batch_first=True).to(self._device),
                     pad_sequence([p.T for p in positions], batch_first=True)
                     .permute(2, 0, 1)
@@ -123,7 +123,7 @@ def keep_states(
     settings: DistillSettings,
     processes: Processes,
     log: Log,
-) -> KeptStates:
+) -> StateReader:
     """Writes the states of samples `numbers` to `folder`, as far as they are not there yet."""
     pieces = chunks(numbers, settings.shard)
     if processes.first:
@@ -139,7 +139,7 @@ def keep_states(
         bar.update(len(pieces[shard]) * processes.count)
     bar.close()
     processes.wait()
-    return KeptStates(shards, processes.device)
+    return StateReader(shards, processes.device)
 
 
 def _packed(batches: Sequence[StateBatch]) -> dict[str, Tensor]:

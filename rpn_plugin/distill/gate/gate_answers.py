@@ -18,7 +18,7 @@ from PIL import Image
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.batches import Chats, chats_of, chunks
-from rpn_plugin.distill.data.samples import Rejected, Sample
+from rpn_plugin.distill.data.samples import RejectedRow, Sample
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.data.states import StateBatch
 from rpn_plugin.distill.distributed import Processes
@@ -35,7 +35,7 @@ ANSWER_FIELDS = ("max_new_tokens", "max_samples", "precision", "label_batch", "s
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerPair:
     """Both answers to one sample; `zoom` None: the RPN found no region, so there is no zoom."""
 
     number: int
@@ -54,13 +54,13 @@ class Answered:
         return 1.0 if self.zoom_right else None
 
 
-def judged(number: int, base: str, zoom: str | None, truths: Sequence[str]) -> Answered:
+def judged(number: int, base: str, zoom: str | None, truths: Sequence[str]) -> AnswerPair:
     """Whether the two answers are right; without `truths` the zoomed one is what is right."""
     if not truths:
         truths = [base if zoom is None else zoom]
     good = any(is_right(base, truth) for truth in truths)
     better = good if zoom is None else any(is_right(zoom, truth) for truth in truths)
-    return Answered(number, base, zoom, good, better)
+    return AnswerPair(number, base, zoom, good, better)
 
 
 def is_right(answer: str, truth: str) -> bool:
@@ -111,7 +111,7 @@ def make_answers(
     done = len(samples) - sum(len(pieces[number]) for number in missing)
     bar = log.bar("answers", len(samples), done)
     for number in missing[processes.rank :: processes.count]:
-        rejected: list[Rejected] = []
+        rejected: list[RejectedRow] = []
         found: dict[str, tuple[str, str | None]] = {}
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
@@ -125,13 +125,13 @@ def make_answers(
 
 def read_answers(
     shards: Shards, samples: Sequence[Sample]
-) -> tuple[list[Answered], list[Rejected]]:
+) -> tuple[list[AnswerPair], list[RejectedRow]]:
     """All answers, judged, in the order of the samples; and whose picture was no good."""
-    answered: list[Answered] = []
-    rejected: list[Rejected] = []
+    answered: list[AnswerPair] = []
+    rejected: list[RejectedRow] = []
     for shard in range(shards.count):
         about: Mapping[str, Any] = shards.about(shard)
-        rejected += [Rejected(*pair) for pair in about["rejected"]]
+        rejected += [RejectedRow(*pair) for pair in about["rejected"]]
         for number, (base, zoom) in about["answers"].items():
             answered.append(judged(int(number), base, zoom, samples[int(number)].answers))
     return answered, rejected

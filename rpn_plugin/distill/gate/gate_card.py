@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rpn_plugin.distill.gate.gate_answers import Answered
-from rpn_plugin.distill.gate.gate_training import GateAt
+from rpn_plugin.distill.gate.gate_answers import AnswerPair
+from rpn_plugin.distill.gate.gate_training import GateResult
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.network.config import RpnConfig
 
@@ -15,10 +15,10 @@ _ROWS = 12
 def gate_card(
     model: str,
     data: str,
-    answered: Sequence[Answered],
+    answered: Sequence[AnswerPair],
     config: RpnConfig,
     settings: DistillSettings,
-    measured: Sequence[GateAt],
+    measured: Sequence[GateResult],
 ) -> str:
     """Markdown with the front matter that model hubs read."""
     needless = sum(item.need == 0 for item in answered)
@@ -49,7 +49,7 @@ and let it decide with `"roi": {{"gate": true}}` in a request. `"gate_default": 
 {_table(measured, config.gate_min_probability)}"""
 
 
-def _table(measured: Sequence[GateAt], served: float) -> str:
+def _table(measured: Sequence[GateResult], served: float) -> str:
     if not measured:
         return "Nothing was held out to measure it on.\n"
     lines = [

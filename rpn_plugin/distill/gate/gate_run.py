@@ -22,14 +22,14 @@ from rpn_plugin.distill.data.samples import DataError, Sample, check_share, writ
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.gate.gate_answers import (
-    Answered,
+    AnswerPair,
     answer_settings,
     make_answers,
     read_answers,
 )
 from rpn_plugin.distill.gate.gate_card import gate_card
 from rpn_plugin.distill.gate.gate_training import (
-    GateAt,
+    GateResult,
     best_threshold,
     gate_loss,
     measure_gate,
@@ -59,7 +59,7 @@ class GateRun:
     settings: DistillSettings
     processes: Processes
 
-    def run(self) -> GateAt | None:
+    def run(self) -> GateResult | None:
         """All of it; what the gate is worth at its threshold on held-out questions, if there are.
 
         Raises DataError, CheckpointError, ValueError or OtherSettings, one line each.
@@ -70,7 +70,7 @@ class GateRun:
         settings = self.settings.model_copy(update=theirs)
         return dataclasses.replace(self, settings=settings)._run(rpn)
 
-    def _run(self, rpn: RegionProposalNetwork) -> GateAt | None:
+    def _run(self, rpn: RegionProposalNetwork) -> GateResult | None:
         samples = self._read_data()
         base = self._base_model(rpn)
         made_with = answer_settings(self.settings, samples, base.fingerprint(), rpn)
@@ -102,7 +102,7 @@ class GateRun:
         rpn: RegionProposalNetwork,
         samples: list[Sample],
         made_with: dict[str, Any],
-    ) -> list[Answered]:
+    ) -> list[AnswerPair]:
         folder, count = self.folder / "answers", -(-len(samples) // self.settings.shard)
         if self.processes.first:
             Shards(folder, count, made_with)
@@ -119,7 +119,7 @@ class GateRun:
             raise DataError("nothing to learn: a zoom is always needed, or never")
         return answered
 
-    def _split(self, answered: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
+    def _split(self, answered: Sequence[AnswerPair]) -> tuple[list[AnswerPair], list[AnswerPair]]:
         """Questions to learn from, those with something to learn; and all sorts, held out."""
         count = min(self.settings.validation, len(answered) // 10)
         shuffler = torch.Generator().manual_seed(self.settings.seed)
@@ -133,10 +133,10 @@ class GateRun:
         gate: LearnedGate,
         base: BaseModel,
         samples: list[Sample],
-        learnt: Sequence[Answered],
-        held_out: Sequence[Answered],
+        learnt: Sequence[AnswerPair],
+        held_out: Sequence[AnswerPair],
         made_with: dict[str, Any],
-    ) -> list[GateAt]:
+    ) -> list[GateResult]:
         settings, folder = self.settings, self.folder / "training"
         numbers = sorted(item.number for item in [*learnt, *held_out])
         states = states_for(
@@ -178,9 +178,9 @@ class GateRun:
     def _write(
         self,
         gate: LearnedGate,
-        measured: Sequence[GateAt],
-        best: GateAt | None,
-        answered: Sequence[Answered],
+        measured: Sequence[GateResult],
+        best: GateResult | None,
+        answered: Sequence[AnswerPair],
     ) -> None:
         need = best.threshold if best else 0.5
         rpn = load_rpn(self.rpn)  # in the dtype it was saved in

@@ -12,7 +12,7 @@ from torch import Tensor
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.batches import chunks
 from rpn_plugin.distill.data.states import StateBatch, States
-from rpn_plugin.distill.gate.gate_answers import Answered
+from rpn_plugin.distill.gate.gate_answers import AnswerPair
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.learned_gate import LearnedGate
@@ -23,7 +23,7 @@ this share of the questions, on held-out ones."""
 
 
 @dataclass(frozen=True)
-class GateAt:
+class GateResult:
     """A threshold on held-out questions: the share of right answers, and of zooms made; of needless
     zooms (the base view's answer is right) and of needed ones (only the zoomed is) skipped."""
 
@@ -74,21 +74,21 @@ def needs(
     return found
 
 
-def measure_gate(held_out: Sequence[Answered], need: dict[int, float]) -> list[GateAt]:
+def measure_gate(held_out: Sequence[AnswerPair], need: dict[int, float]) -> list[GateResult]:
     """What every threshold that makes a difference is worth, the lowest first."""
     return [_at(threshold, held_out, need) for threshold in [0.0, *sorted(need.values())]]
 
 
-def best_threshold(measured: Sequence[GateAt]) -> GateAt:
+def best_threshold(measured: Sequence[GateResult]) -> GateResult:
     """See MAY_COST; `measured` begins with always zooming."""
     enough = [row for row in measured if row.right >= measured[0].right - MAY_COST]
     return max(enough, key=lambda row: (row.needless_skipped, row.right))
 
 
-def _at(threshold: float, held_out: Sequence[Answered], need: dict[int, float]) -> GateAt:
+def _at(threshold: float, held_out: Sequence[AnswerPair], need: dict[int, float]) -> GateResult:
     zooms = [need[item.number] >= threshold for item in held_out]
     pairs = list(zip(held_out, zooms, strict=True))
-    return GateAt(
+    return GateResult(
         threshold,
         right=_share([item.zoom_right if zoom else item.base_right for item, zoom in pairs]),
         zooms=_share(zooms),

@@ -21,7 +21,7 @@ NAME = "sdrpn_recording"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AttentionRequest:
     """What is to be recorded of one batch.
 
     `rows` int64 [batch, most rows]: places of the rows whose attention is averaged, -1 for none.
@@ -34,23 +34,23 @@ class Wanted:
     layers: Mapping[int, Sequence[int]]
 
 
-class _Reached(Exception):
+class _LastLayerDone(Exception):
     """The deepest wanted layer has been recorded: the rest of the model need not run."""
 
 
 @dataclass
-class _Recording:
-    wanted: Wanted
+class _AttentionRecorder:
+    wanted: AttentionRequest
     numbers: dict[int, int]
     """Layer numbers by the identity of their attention module."""
     maps: dict[int, Tensor]
 
 
-_current: _Recording | None = None
+_current: _AttentionRecorder | None = None
 
 
 def recorded_attention(
-    model: nn.Module, layers: Sequence[nn.Module], wanted: Wanted, run: Any
+    model: nn.Module, layers: Sequence[nn.Module], wanted: AttentionRequest, run: Any
 ) -> dict[int, Tensor]:
     """Calls `run()`, a forward pass of `model`, and returns what was wanted of it.
 
@@ -60,7 +60,7 @@ def recorded_attention(
     after the deepest of them.
     """
     numbers = {id(layer.self_attn): number for number, layer in enumerate(layers)}
-    with _recording(_Recording(wanted, numbers, {})) as recording, suppress(_Reached):
+    with _recording(_AttentionRecorder(wanted, numbers, {})) as recording, suppress(_LastLayerDone):
         run()
     if missing := set(wanted.layers) - set(recording.maps):
         raise ValueError(f"layers {sorted(missing)} of {type(model).__name__} show no attention")
@@ -68,7 +68,7 @@ def recorded_attention(
 
 
 @contextmanager
-def _recording(recording: _Recording) -> Iterator[_Recording]:
+def _recording(recording: _AttentionRecorder) -> Iterator[_AttentionRecorder]:
     global _current
     _current = recording
     try:
@@ -78,7 +78,7 @@ def _recording(recording: _Recording) -> Iterator[_Recording]:
 
 
 def mean_attention(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, wanted: Wanted
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, wanted: AttentionRequest
 ) -> Tensor:
     """Attention of each head from the wanted rows to the wanted cells, averaged over the rows.
 
@@ -136,4 +136,4 @@ def _observe(
     maps = mean_attention(query, key, mask, scale, wanted)
     _current.maps[number] = maps[:, list(wanted.layers[number])]
     if number == max(wanted.layers):
-        raise _Reached
+        raise _LastLayerDone

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.batches import Chats, chats_of, chunks
-from rpn_plugin.distill.data.samples import Rejected, Sample
+from rpn_plugin.distill.data.samples import RejectedRow, Sample
 from rpn_plugin.distill.labels.attention_maps import answers_of
 from rpn_plugin.distill.labels.heads import Heads, all_heads, grouped
 from rpn_plugin.distill.progress import Log
@@ -83,7 +83,7 @@ class HeadMaps:
 
 
 @dataclass(frozen=True)
-class FoundHeads:
+class HeadChoice:
     """What is learnt from: `heads` of attention in `rows`. `added` is HeadMaps.best of these rows,
     `scores` the score of the best mean map by rows, `alone` HeadMaps.alone."""
 
@@ -104,14 +104,14 @@ ROWS = ("prefill", "decode")
 
 def find_heads(
     base: BaseModel, samples: Sequence[Sample], settings: DistillSettings, log: Log
-) -> FoundHeads:
+) -> HeadChoice:
     """The heads to learn from, and the rows if the settings leave them open, judged by the first
     `settings.calibration` of a shuffled order of samples."""
     maps = _read_maps(base, samples, settings, log)
     added = {rows: found.best(settings.head_count) for rows, found in maps.items()}
     scores = {rows: heads[-1][1] for rows, heads in added.items()}
     rows = max(scores, key=lambda kind: scores[kind])
-    return FoundHeads(rows, tuple(added[rows]), scores, maps[rows].alone())
+    return HeadChoice(rows, tuple(added[rows]), scores, maps[rows].alone())
 
 
 def _read_maps(
@@ -131,7 +131,7 @@ def _read_maps(
     ]
     batches = chunks(chosen, settings.label_batch)
     streams = [
-        chats_of(base, samples, batches, 1, list[Rejected](), question, change)
+        chats_of(base, samples, batches, 1, list[RejectedRow](), question, change)
         for question, change in ways
     ]
     bar = log.bar("looking for heads", len(chosen))

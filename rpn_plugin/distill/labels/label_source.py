@@ -11,7 +11,7 @@ from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.samples import Sample
 from rpn_plugin.distill.data.shards import write_json
 from rpn_plugin.distill.distributed import Processes
-from rpn_plugin.distill.labels.head_search import FoundHeads, find_heads
+from rpn_plugin.distill.labels.head_search import HeadChoice, find_heads
 from rpn_plugin.distill.labels.heads import (
     Source,
     middle_heads,
@@ -72,7 +72,7 @@ def describe(source: Source) -> str:
     return f"{show_heads(source.grounding)} in {source.queries} rows"
 
 
-def _record(found: FoundHeads) -> dict[str, Any]:
+def _record(found: HeadChoice) -> dict[str, Any]:
     return {
         "grounding": show_heads(found.heads),
         "queries": found.rows,

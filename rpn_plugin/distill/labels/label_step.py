@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.batches import Chats, chats_of, chunks
-from rpn_plugin.distill.data.samples import Rejected, Sample
+from rpn_plugin.distill.data.samples import RejectedRow, Sample
 from rpn_plugin.distill.data.shards import Shards
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.labels.attention_maps import (
@@ -35,7 +35,7 @@ from rpn_plugin.distill.settings import LABEL_FIELDS, DistillSettings
 
 
 @dataclass(frozen=True)
-class Labelled:
+class SampleLabels:
     """Labels of one sample, int8 [rows, cols] of 1, 0, -100; `number` is the sample's.
 
     `size` is (width, height) of its picture, `attention` float32 [rows, cols] what they come from.
@@ -85,7 +85,7 @@ def make_labels(
     done = len(samples) - sum(len(pieces[number]) for number in missing)
     bar = log.bar(f"labels ({show_heads(source.grounding)})", len(samples), done)
     for number in missing[processes.rank :: processes.count]:
-        rejected: list[Rejected] = []
+        rejected: list[RejectedRow] = []
         found: list[_Row] = []
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
@@ -100,17 +100,17 @@ def make_labels(
     processes.wait()
 
 
-def read_labels(shards: Shards) -> tuple[list[Labelled], list[Rejected]]:
+def read_labels(shards: Shards) -> tuple[list[SampleLabels], list[RejectedRow]]:
     """All labels, in the order of the samples, and the samples whose picture was no good."""
-    labelled: list[Labelled] = []
-    rejected: list[Rejected] = []
+    labelled: list[SampleLabels] = []
+    rejected: list[RejectedRow] = []
     for number in range(shards.count):
         labelled += _unpacked(shards.read(number))
-        rejected += [Rejected(*pair) for pair in shards.about(number)["rejected"]]
+        rejected += [RejectedRow(*pair) for pair in shards.about(number)["rejected"]]
     return labelled, rejected
 
 
-def summary(labelled: Sequence[Labelled]) -> dict[str, float]:
+def summary(labelled: Sequence[SampleLabels]) -> dict[str, float]:
     """How much there is to learn: shares of questions and cells."""
     teaching = [item for item in labelled if item.teaches]
     cells = sum(item.labels.numel() for item in teaching) or 1
@@ -124,7 +124,7 @@ def summary(labelled: Sequence[Labelled]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Row:
-    labelled: Labelled
+    labelled: SampleLabels
     answer: str
 
 
@@ -152,7 +152,7 @@ def _label(
             family=base.family.name,
             options=options,
         ).labels.astype(np.int8)
-        labelled = Labelled(number, torch.from_numpy(labels), torch.from_numpy(seen), size)
+        labelled = SampleLabels(number, torch.from_numpy(labels), torch.from_numpy(seen), size)
         rows.append(_Row(labelled, base.text(answers[place])))
     return rows
 
@@ -161,7 +161,7 @@ def _on_grid(cells: Tensor, grid: tuple[int, int]) -> Any:
     return cells[: grid[0] * grid[1]].reshape(grid).numpy()
 
 
-def _packed(rows: Sequence[Labelled]) -> dict[str, Tensor]:
+def _packed(rows: Sequence[SampleLabels]) -> dict[str, Tensor]:
     """Cells of all samples one after the other, and each sample's number, grid and size."""
     empty = torch.zeros(0)
     return {
@@ -173,12 +173,12 @@ def _packed(rows: Sequence[Labelled]) -> dict[str, Tensor]:
     }
 
 
-def _unpacked(tensors: Mapping[str, Tensor]) -> list[Labelled]:
+def _unpacked(tensors: Mapping[str, Tensor]) -> list[SampleLabels]:
     grids = tensors["grids"].tolist()
     counts = [rows * cols for rows, cols in grids]
     labels, attention = tensors["labels"].split(counts), tensors["attention"].split(counts)
     return [
-        Labelled(number, label.reshape(grid), seen.reshape(grid), (size[0], size[1]))
+        SampleLabels(number, label.reshape(grid), seen.reshape(grid), (size[0], size[1]))
         for number, grid, size, label, seen in zip(
             tensors["numbers"].tolist(), grids, tensors["sizes"].tolist(), labels, attention,
             strict=True,

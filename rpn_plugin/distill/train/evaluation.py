@@ -13,7 +13,7 @@ from torch import Tensor
 from rpn_plugin.distill.data.batches import chunks
 from rpn_plugin.distill.data.samples import Sample
 from rpn_plugin.distill.data.states import States
-from rpn_plugin.distill.labels.label_step import Labelled
+from rpn_plugin.distill.labels.label_step import SampleLabels
 from rpn_plugin.distill.labels.pseudo_labels import FOREGROUND, IGNORE
 from rpn_plugin.distill.settings import DistillSettings
 from rpn_plugin.distill.train.loss import label_loss
@@ -28,7 +28,7 @@ COVERED = 0.8
 
 
 @dataclass(frozen=True)
-class AtThreshold:
+class ThresholdResult:
     """Means over questions. `kept`: the share of labelled foreground cells inside the region, and
     `held`: of questions where that is COVERED or more. `area`: the region's share of the picture.
     `found`: questions that have a region. `covered`: questions whose region covers the true box,
@@ -43,20 +43,20 @@ class AtThreshold:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """On held-out questions. `loss` and `right` (share of labelled cells) of the maps themselves;
     `label_covered`: as `covered`, of regions drawn from the labels instead of the RPN's maps."""
 
     questions: int
     loss: float
     right: float
-    thresholds: tuple[AtThreshold, ...]
+    thresholds: tuple[ThresholdResult, ...]
 
-    def at(self, threshold: float) -> AtThreshold:
+    def at(self, threshold: float) -> ThresholdResult:
         """The row of that threshold."""
         return min(self.thresholds, key=lambda row: abs(row.threshold - threshold))
 
-    def best(self) -> AtThreshold | None:
+    def best(self) -> ThresholdResult | None:
         """The row that holds most labels and leaves most of the picture out: a region too small
         costs the answer, one too large is no sharper than the base view."""
         return max(self.thresholds, key=lambda row: row.held * (1 - row.area), default=None)
@@ -76,14 +76,14 @@ def roi_maps(
 
 def measure(
     maps: dict[int, Tensor],
-    held_out: Sequence[Labelled],
+    held_out: Sequence[SampleLabels],
     samples: Sequence[Sample],
     family: str,
     thresholds: Sequence[float] = THRESHOLDS,
-) -> Measured:
+) -> Evaluation:
     """What `maps` are worth on held-out questions."""
     if not held_out:
-        return Measured(0, 0.0, 0.0, ())
+        return Evaluation(0, 0.0, 0.0, ())
     labels = [item.labels for item in held_out]
     found = [maps[item.number] for item in held_out]
     loss, cells = label_loss(found, labels)
@@ -92,16 +92,18 @@ def measure(
         for m, t in zip(found, labels, strict=True)
     )
     rows = [_at(threshold, found, held_out, samples, family) for threshold in thresholds]
-    return Measured(len(held_out), float(loss) / max(cells, 1), right / max(cells, 1), tuple(rows))
+    return Evaluation(
+        len(held_out), float(loss) / max(cells, 1), right / max(cells, 1), tuple(rows)
+    )
 
 
 def _at(
     threshold: float,
     maps: Sequence[Tensor],
-    held_out: Sequence[Labelled],
+    held_out: Sequence[SampleLabels],
     samples: Sequence[Sample],
     family: str,
-) -> AtThreshold:
+) -> ThresholdResult:
     kept, area, covered = [], [], []
     for logits, item in zip(maps, held_out, strict=True):
         regions = regions_from_map(logits.numpy(), item.size, threshold=threshold, family=family)
@@ -113,7 +115,7 @@ def _at(
         box = samples[item.number].box
         if box is not None:
             covered.append(float(cover(regions, box) >= COVERED))
-    return AtThreshold(
+    return ThresholdResult(
         threshold,
         kept=float(np.mean(kept)) if kept else 1.0,
         held=float(np.mean([share >= COVERED for share in kept])) if kept else 1.0,

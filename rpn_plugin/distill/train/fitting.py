@@ -13,32 +13,32 @@ from rpn_plugin.distill.base_model import BaseModel
 from rpn_plugin.distill.data.samples import DataError, Sample
 from rpn_plugin.distill.data.states import LiveStates, States, keep_states
 from rpn_plugin.distill.distributed import Processes
-from rpn_plugin.distill.labels.label_step import Labelled
+from rpn_plugin.distill.labels.label_step import SampleLabels
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings
-from rpn_plugin.distill.train.evaluation import Measured, measure, roi_maps
+from rpn_plugin.distill.train.evaluation import Evaluation, measure, roi_maps
 from rpn_plugin.distill.train.training import Task, map_loss, train
 from rpn_plugin.network.config import RpnConfig
 from rpn_plugin.network.rpn import RegionProposalNetwork
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingSet:
     """What there is to learn, and what it is measured on. `made_with`: all that the labels depend
     on."""
 
     samples: Sequence[Sample]
-    learnt: Sequence[Labelled]
-    held_out: Sequence[Labelled]
+    learnt: Sequence[SampleLabels]
+    held_out: Sequence[SampleLabels]
     made_with: Mapping[str, Any]
 
 
 def split(
     samples: Sequence[Sample],
-    labelled: Sequence[Labelled],
+    labelled: Sequence[SampleLabels],
     made_with: Mapping[str, Any],
     settings: DistillSettings,
-) -> Lessons:
+) -> TrainingSet:
     """Questions to learn from and those held out, both only where there is a label.
 
     Raises DataError if there is nothing to learn from.
@@ -49,7 +49,7 @@ def split(
         raise DataError("no question got any label: the chosen heads show no peak anywhere")
     shuffler = torch.Generator().manual_seed(settings.seed)
     apart = set(torch.randperm(len(teaching), generator=shuffler)[:count].tolist())
-    return Lessons(
+    return TrainingSet(
         samples,
         [item for place, item in enumerate(teaching) if place not in apart],
         [item for place, item in enumerate(teaching) if place in apart],
@@ -79,7 +79,7 @@ def rpn_config(
 
 def states_of(
     base: BaseModel,
-    lessons: Lessons,
+    lessons: TrainingSet,
     folder: Path,
     settings: DistillSettings,
     processes: Processes,
@@ -116,13 +116,13 @@ def states_for(
 
 def fit(
     rpn: RegionProposalNetwork,
-    lessons: Lessons,
+    lessons: TrainingSet,
     states: States,
     folder: Path,
     settings: DistillSettings,
     processes: Processes,
     log: Log,
-) -> Measured:
+) -> Evaluation:
     """Trains `rpn` in place, resuming from `folder`, and measures it on what is held out."""
     about = {
         **settings.model_dump(mode="json", include=set(TRAIN_FIELDS)),

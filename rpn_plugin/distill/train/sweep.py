@@ -12,8 +12,8 @@ from rpn_plugin.distill.data.shards import write_atomically, write_json
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings
-from rpn_plugin.distill.train.evaluation import Measured
-from rpn_plugin.distill.train.fitting import Lessons, fit, rpn_config, states_of
+from rpn_plugin.distill.train.evaluation import Evaluation
+from rpn_plugin.distill.train.fitting import TrainingSet, fit, rpn_config, states_of
 
 NEARLY = 1.02
 """Losses within this factor of the best are as good: then the shallower RPN is taken, which costs
@@ -23,9 +23,10 @@ DEPTHS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Tried:
+class SweepResult:
     """One RPN that was tried. `loss` and `right` on held-out questions; `kept`, `area` and
-    `covered` (None without boxes in the data) at its best threshold: see measure.AtThreshold."""
+    `covered` (None without boxes in the data) at its best threshold: see
+    evaluation.ThresholdResult."""
 
     tap_layer: int
     depth: int
@@ -44,12 +45,12 @@ def tap_layers(layers: int) -> tuple[int, ...]:
 
 def sweep(
     base: BaseModel,
-    lessons: Lessons,
+    lessons: TrainingSet,
     folder: Path,
     settings: DistillSettings,
     processes: Processes,
     log: Log,
-) -> Tried:
+) -> SweepResult:
     """The best of all tap layers and depths that fit the model; the table is `folder`/table.md.
 
     What was tried before is not tried again. `base` is cut off at the first tap layer afterwards.
@@ -63,7 +64,7 @@ def sweep(
         for depth in DEPTHS
         if tap + depth <= total
     }
-    tried: list[Tried] = []
+    tried: list[SweepResult] = []
     for tap in sorted(taps, reverse=True):  # layers are only ever cut off
         base.keep_layers(tap)
         states = states_of(base, few, folder / f"states-B{tap}", settings, processes, log)
@@ -83,14 +84,14 @@ def sweep(
     return best
 
 
-def choose(tried: Sequence[Tried]) -> Tried:
+def choose(tried: Sequence[SweepResult]) -> SweepResult:
     """The shallowest, then earliest, of those whose loss is as good as the best one's."""
     least = min(row.loss for row in tried)
     good = [row for row in tried if row.loss <= least * NEARLY]
     return min(good, key=lambda row: (row.depth, row.tap_layer))
 
 
-def table(tried: Sequence[Tried], best: Tried) -> str:
+def table(tried: Sequence[SweepResult], best: SweepResult) -> str:
     """Markdown, a row for each RPN."""
     lines = [
         "| tap layer B | depth R | loss | cells right | foreground kept | region's share | "
@@ -107,11 +108,11 @@ def table(tried: Sequence[Tried], best: Tried) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(tap_layer: int, depth: int, measured: Measured) -> Tried:
+def _row(tap_layer: int, depth: int, measured: Evaluation) -> SweepResult:
     best = measured.best()
     if best is None:
         raise ValueError("--auto needs held-out questions: give more data, or a larger validation")
-    return Tried(
+    return SweepResult(
         tap_layer, depth, measured.loss, measured.right, best.threshold, best.kept, best.area,
         best.covered,
     )  # fmt: skip

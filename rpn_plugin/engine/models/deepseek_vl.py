@@ -40,7 +40,7 @@ from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import ImageSize
 from vllm.sequence import IntermediateTensors
 
-from rpn_plugin.engine.models.tapped import Tapped
+from rpn_plugin.engine.models.tapped import TapMixin
 
 PLACEHOLDER = "<image_placeholder>"
 
@@ -168,5 +168,5 @@ def _picture_half(config: Any) -> nn.Module:
 @MULTIMODAL_REGISTRY.register_processor(
     DeepseekVLProcessor, info=DeepseekVLInfo, dummy_inputs=LlavaDummyInputsBuilder
 )
-class SdrpnDeepseekVLForConditionalGeneration(Tapped, DeepseekVLForConditionalGeneration):
+class SdrpnDeepseekVLForConditionalGeneration(TapMixin, DeepseekVLForConditionalGeneration):
     """DeepSeek-VL with a tap."""

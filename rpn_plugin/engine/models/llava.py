@@ -26,7 +26,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import InputProcessingContext
 
 from rpn_plugin.engine.models.llava_layout import IMAGE_TOKEN, PublishedLlavaConfig
-from rpn_plugin.engine.models.tapped import Tapped
+from rpn_plugin.engine.models.tapped import TapMixin
 
 _TOWER = "vision_tower."
 # transformers 5 saves the tower's weights without the name of its one part.
@@ -70,7 +70,7 @@ def _info(context: InputProcessingContext) -> LlavaProcessingInfo:
 @MULTIMODAL_REGISTRY.register_processor(
     LlavaMultiModalProcessor, info=_info, dummy_inputs=LlavaDummyInputsBuilder
 )
-class SdrpnLlavaForConditionalGeneration(Tapped, LlavaForConditionalGeneration):
+class SdrpnLlavaForConditionalGeneration(TapMixin, LlavaForConditionalGeneration):
     """LLaVA-1.5 with a tap."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:

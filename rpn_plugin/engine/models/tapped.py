@@ -29,7 +29,7 @@ from rpn_plugin.network.checkpoint import (
 from rpn_plugin.network.layouts import is_published_rpn_tensor
 
 
-class Tapped(SupportsEagle3):
+class TapMixin(SupportsEagle3):
     """Adds the tap to the vLLM model that follows it among a class's bases."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
@@ -78,9 +78,9 @@ def _load(module: nn.Module, stored: nn.Module) -> None:
         load(parameter, tensors[name])
 
 
-class SdrpnQwen2_5_VLForConditionalGeneration(Tapped, Qwen2_5_VLForConditionalGeneration):
+class SdrpnQwen2_5_VLForConditionalGeneration(TapMixin, Qwen2_5_VLForConditionalGeneration):
     """Qwen2.5-VL with a tap."""
 
 
-class SdrpnQwen3VLForConditionalGeneration(Tapped, Qwen3VLForConditionalGeneration):
+class SdrpnQwen3VLForConditionalGeneration(TapMixin, Qwen3VLForConditionalGeneration):
     """Qwen3-VL with a tap."""

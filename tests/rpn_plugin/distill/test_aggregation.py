@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rpn_plugin.distill.labels.attention import Wanted, mean_attention
+from rpn_plugin.distill.labels.attention import AttentionRequest, mean_attention
 from rpn_plugin.distill.labels.attention_maps import combined, select, union
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "pseudo_labels"
@@ -36,7 +36,7 @@ def attention_of_layer(arrays: Any, layer: int) -> Tensor:
     rows = [length - len(steps) + j for j in range(len(steps))]
     for j, row in enumerate(rows):
         query[0, :, row, j] = 1.0
-    wanted = Wanted(torch.tensor([rows]), torch.tensor([CELLS]), {})
+    wanted = AttentionRequest(torch.tensor([rows]), torch.tensor([CELLS]), {})
     return mean_attention(query, key, None, 1.0, wanted)
 
 

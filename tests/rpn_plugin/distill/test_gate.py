@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from rpn_plugin.distill.data.formats import read_samples
 from rpn_plugin.distill.data.shards import Shards
-from rpn_plugin.distill.gate.gate_answers import Answered, is_right, judged, read_answers
+from rpn_plugin.distill.gate.gate_answers import AnswerPair, is_right, judged, read_answers
 from rpn_plugin.distill.gate.gate_training import best_threshold, measure_gate
 from rpn_plugin.network.checkpoint import load_gate, load_rpn, load_rpn_config, save_rpn
 from server.shipped_model import SHIPPED_MODEL
@@ -131,8 +131,8 @@ def test_an_answer_is_right_if_it_says_the_truth_in_whole_words() -> None:
 
 
 def test_the_threshold_skips_what_costs_nothing() -> None:
-    needless = [Answered(n, "a", "a", True, True) for n in range(10)]
-    needed = [Answered(10 + n, "b", "a", False, True) for n in range(10)]
+    needless = [AnswerPair(n, "a", "a", True, True) for n in range(10)]
+    needed = [AnswerPair(10 + n, "b", "a", False, True) for n in range(10)]
     need = {item.number: 0.05 * item.number for item in [*needless, *needed]}
     measured = measure_gate([*needless, *needed], need)
     assert (measured[0].right, measured[0].zooms, measured[0].needless_skipped) == (1, 1, 0)

@@ -18,7 +18,7 @@ from rpn_plugin.distill.labels.attention_maps import combined
 from rpn_plugin.distill.labels.head_search import HeadMaps, find_heads
 from rpn_plugin.distill.progress import Log
 from rpn_plugin.distill.settings import DistillSettings
-from rpn_plugin.distill.train.sweep import Tried, choose, table, tap_layers
+from rpn_plugin.distill.train.sweep import SweepResult, choose, table, tap_layers
 from server.shipped_model import SHIPPED_MODEL
 
 pytestmark = pytest.mark.slow
@@ -90,8 +90,8 @@ def test_heads_are_taken_for_what_they_add_to_the_others() -> None:
     assert maps.best(1) == [((0, 0), 0.5)]
 
 
-def tried(tap_layer: int, depth: int, loss: float) -> Tried:
-    return Tried(tap_layer, depth, loss, 0.9, 0.1, 0.95, 0.2, None)
+def tried(tap_layer: int, depth: int, loss: float) -> SweepResult:
+    return SweepResult(tap_layer, depth, loss, 0.9, 0.1, 0.95, 0.2, None)
 
 
 def test_the_shallowest_then_earliest_of_equals_is_chosen() -> None:
