@@ -65,7 +65,7 @@ class Reference:
     def _read(
         self, chat: Chat, prompt_token_ids: list[int]
     ) -> tuple[Tensor, Tensor, Tensor, list[list[int]]]:
-        """States after the tap layer, rope positions, which are of pictures, the pictures' grids."""
+        """States after the tap layer, rope positions, which are of pictures, and their grids."""
         inputs, positions, is_image, grids = self._inputs(chat, prompt_token_ids)
         return self._tapped(**inputs), positions, is_image, grids
 
