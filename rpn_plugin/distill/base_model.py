@@ -233,7 +233,10 @@ class BaseModel:
         self.model.lm_head = None
 
     def new_rpn(self, config: RpnConfig) -> RegionProposalNetwork:
-        """An RPN that begins as a copy of the layers that follow its tap, float32."""
+        """An RPN that begins as a copy of the layers that follow its tap, float32.
+
+        Raises DataError if those layers lack a part of it.
+        """
         rpn = RegionProposalNetwork(config)
         wanted = rpn.state_dict()
         source = {f"score_norm.{n}": v for n, v in self._decoder.norm.state_dict().items()}
@@ -242,7 +245,7 @@ class BaseModel:
             source |= {f"layers.{number}.{name}": values for name, values in layer.items()}
         missing = sorted(wanted.keys() - source.keys())
         if missing:
-            raise ValueError(f"the model's layers have no {missing[0]}")
+            raise DataError(f"the model's layers have no {missing[0]}")
         rpn.load_state_dict({name: source[name].float() for name in wanted})
         return rpn
 

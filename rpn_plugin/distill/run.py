@@ -49,7 +49,7 @@ from rpn_plugin.network.rpn import RegionProposalNetwork
 class Run:
     """One run: `model` (a Hugging Face name or folder) on `data`, into `folder`.
 
-    Methods raise DataError, ValueError or OtherSettings, one line each.
+    Methods raise DataError, SettingsError or OtherSettings, one line each.
     """
 
     model: str
@@ -113,7 +113,6 @@ class Run:
         if settings.auto:
             best = sweep(base, lessons, self.folder / "sweep", settings, processes, self._log)
             tap_layer, depth = best.tap_layer, best.depth
-            base = self._base_model()
         config = rpn_config(base, settings, tap_layer, depth)
         rpn = base.new_rpn(config)
         base.keep_layers(config.tap_layer)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rpn_plugin.distill.labels.pseudo_labels import label_options
 from rpn_plugin.model_flags import add_flags, given
 
 
@@ -127,6 +128,12 @@ class DistillSettings(BaseModel):
     checkpoint_seconds: float = Field(
         default=300, ge=0, description="time between training checkpoints"
     )
+
+    @field_validator("label_options")
+    @classmethod
+    def _named_options(cls, names: str) -> str:
+        label_options(names)
+        return names
 
 
 LABEL_FIELDS = (

@@ -70,7 +70,7 @@ def _run(steps: Sequence[str], options: argparse.Namespace) -> int:
             for step in steps:
                 run.labels() if step == "labels" else run.train()
         processes.close()
-    except (SettingsError, DataError, OtherSettings, CheckpointError, ValueError) as error:
+    except (SettingsError, DataError, OtherSettings, CheckpointError) as error:
         print(f"sdrpn distill: {error}", file=sys.stderr)
         return 1
     return 0

@@ -37,7 +37,7 @@ from rpn_plugin.distill.gate.gate_training import (
     new_gate,
 )
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings, write_settings
+from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings, SettingsError, write_settings
 from rpn_plugin.distill.train.fitting import states_for
 from rpn_plugin.distill.train.training import Task, train
 from rpn_plugin.network.checkpoint import load_rpn, save_rpn
@@ -62,7 +62,7 @@ class GateRun:
     def run(self) -> GateResult | None:
         """All of it; what the gate is worth at its threshold on held-out questions, if there are.
 
-        Raises DataError, CheckpointError, ValueError or OtherSettings, one line each.
+        Raises DataError, CheckpointError, SettingsError or OtherSettings, one line each.
         """
         rpn = load_rpn(self.rpn).float().to(self.processes.device).eval()
         names = ("tap_layer", "base_tokens", "crop_tokens", "threshold")
@@ -83,7 +83,7 @@ class GateRun:
             gate_default=False,
         )
         if config.tap_layer + config.gate_layers > config.base_layers:
-            raise ValueError(
+            raise SettingsError(
                 f"a gate of {config.gate_layers} layers after layer {config.tap_layer} has no "
                 f"layers to begin from: the model has {config.base_layers}"
             )

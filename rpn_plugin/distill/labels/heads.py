@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rpn_plugin.distill.settings import SettingsError
+
 Heads = Mapping[int, tuple[int, ...]]
 """Heads of each layer, both counted from 0."""
 
@@ -22,7 +24,7 @@ class Source:
 def parse_heads(text: str, layers: int, heads: int) -> Heads:
     """Heads written as "16:1,7,17;19:17,20", or "16:*" for all of a layer.
 
-    ValueError if the text is none such, or a model of so many `layers` and `heads` has no such.
+    SettingsError if the text is none such, or a model of so many `layers` and `heads` has no such.
     """
     chosen: dict[int, tuple[int, ...]] = {}
     for part in filter(None, text.replace(" ", "").split(";")):
@@ -31,9 +33,9 @@ def parse_heads(text: str, layers: int, heads: int) -> Heads:
             layer = int(layer_text)
             wanted = range(heads) if head_text == "*" else [int(h) for h in head_text.split(",")]
         except ValueError:
-            raise ValueError(f"heads are written as 16:1,7;19:17, not {part!r}") from None
+            raise SettingsError(f"heads are written as 16:1,7;19:17, not {part!r}") from None
         if not colon or not 0 <= layer < layers or not all(0 <= h < heads for h in wanted):
-            raise ValueError(f"{part!r}: the model has {layers} layers of {heads} heads")
+            raise SettingsError(f"{part!r}: the model has {layers} layers of {heads} heads")
         chosen[layer] = tuple(sorted({*wanted, *chosen.get(layer, ())}))
     return chosen
 

@@ -19,7 +19,7 @@ from rpn_plugin.distill.labels.heads import (
     show_heads,
 )
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.settings import DistillSettings
+from rpn_plugin.distill.settings import DistillSettings, SettingsError
 
 
 def choose_source(
@@ -51,7 +51,7 @@ def choose_source(
     named = settings.heads != "middle"
     grounding = parse_heads(settings.heads, layers, heads) if named else middle_heads(layers, heads)
     if not grounding:
-        raise ValueError("no heads to learn from")
+        raise SettingsError("no heads to learn from")
     queries = "decode" if settings.queries == "auto" else settings.queries
     if settings.response == "none":
         queries = "prefill"

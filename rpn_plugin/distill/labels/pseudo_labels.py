@@ -171,13 +171,13 @@ def _padding(
 
 
 def _centred(filled: float, cells: int) -> slice:
-    """The cells that lie at least half under the middle `filled` of `cells`."""
-    start = (cells - filled) / 2
-    return slice(round(start), cells - round(start))
+    """The cells that lie at least half under the middle `filled` of `cells`; never none."""
+    start = min(round((cells - filled) / 2), (cells - 1) // 2)
+    return slice(start, cells - start)
 
 
 def _content_cells(share: float, cells: int, rules: LabelRules) -> slice:
-    filled = int(share * cells)
+    filled = max(1, int(share * cells))
     start = (cells - filled) // 2
     stop = filled + math.ceil((cells - filled) / 2) if rules.extra_padding_row else start + filled
     return slice(start, stop)

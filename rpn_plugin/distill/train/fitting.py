@@ -15,7 +15,7 @@ from rpn_plugin.distill.data.states import LiveStates, States, keep_states
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.labels.label_step import SampleLabels
 from rpn_plugin.distill.progress import Log
-from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings
+from rpn_plugin.distill.settings import TRAIN_FIELDS, DistillSettings, SettingsError
 from rpn_plugin.distill.train.evaluation import Evaluation, measure, roi_maps
 from rpn_plugin.distill.train.training import Task, map_loss, train
 from rpn_plugin.network.config import RpnConfig
@@ -62,19 +62,23 @@ def rpn_config(
 ) -> RpnConfig:
     """The shape of an RPN; without a tap layer, the published share of the model's layers.
 
-    ValueError if the model has no layers there to begin from.
+    SettingsError if the model has no layers there to begin from, or a configuration without what
+    an RPN needs.
     """
     layers = len(base.layers)
     tap_layer = tap_layer or round(layers * 4 / 7)
     if tap_layer + depth > layers:
-        raise ValueError(
+        raise SettingsError(
             f"tap_layer {tap_layer} and depth {depth} need {tap_layer + depth} layers to begin "
             f"from; the model has {layers}"
         )
-    return RpnConfig.for_model(
-        base.config, tap_layer=tap_layer, depth=depth, family=base.family,
-        base_tokens=settings.base_tokens, crop_tokens=settings.crop_tokens,
-    )  # fmt: skip
+    try:
+        return RpnConfig.for_model(
+            base.config, tap_layer=tap_layer, depth=depth, family=base.family,
+            base_tokens=settings.base_tokens, crop_tokens=settings.crop_tokens,
+        )  # fmt: skip
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def states_of(
@@ -85,7 +89,7 @@ def states_of(
     processes: Processes,
     log: Log,
 ) -> States:
-    """States of all questions; `base` has been cut off at the tap layer (`keep_layers`)."""
+    """States of all questions; `base` ends at the tap layer (`keep_layers`, `only_layers`)."""
     numbers = sorted(item.number for item in [*lessons.learnt, *lessons.held_out])
     about = {"labels": lessons.made_with}
     return states_for(base, lessons.samples, numbers, about, folder, settings, processes, log)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rpn_plugin.distill.base_model import BaseModel
+from rpn_plugin.distill.data.samples import DataError
 from rpn_plugin.distill.data.shards import write_atomically, write_json
 from rpn_plugin.distill.distributed import Processes
 from rpn_plugin.distill.progress import Log
@@ -53,27 +54,22 @@ def sweep(
 ) -> SweepResult:
     """The best of all tap layers and depths that fit the model; the table is `folder`/table.md.
 
-    What was tried before is not tried again. `base` is cut off at the first tap layer afterwards.
+    What was tried before is not tried again. At any time one RPN is on the device beside `base`,
+    which is left as it was. Raises DataError if no questions are held out.
     """
     few = dataclasses.replace(lessons, learnt=lessons.learnt[: settings.sweep_samples])
-    taps = [settings.tap_layer] if settings.tap_layer else tap_layers(len(base.layers))
     total = len(base.layers)
-    fresh = {
-        (tap, depth): base.new_rpn(rpn_config(base, settings, tap, depth))
-        for tap in taps
-        for depth in DEPTHS
-        if tap + depth <= total
-    }
+    taps = [settings.tap_layer] if settings.tap_layer else tap_layers(total)
     tried: list[SweepResult] = []
-    for tap in sorted(taps, reverse=True):  # layers are only ever cut off
-        base.keep_layers(tap)
-        states = states_of(base, few, folder / f"states-B{tap}", settings, processes, log)
-        for depth in DEPTHS:
-            if (tap, depth) not in fresh:
-                continue
+    for tap in sorted(taps, reverse=True):
+        with base.only_layers(tap):
+            states = states_of(base, few, folder / f"states-B{tap}", settings, processes, log)
+        for depth in (depth for depth in DEPTHS if tap + depth <= total):
+            rpn = base.new_rpn(rpn_config(base, settings, tap, depth))
             there = folder / f"B{tap}-R{depth}"
-            rpn = fresh[tap, depth]
-            measured = fit(rpn, few, states, there, settings, processes, log)
+            with base.only_layers(tap):
+                measured = fit(rpn, few, states, there, settings, processes, log)
+            del rpn  # before the next one is made: each takes a gigabyte a layer in a 7B model
             tried.append(_row(tap, depth, measured))
             log.say(f"B {tap}, R {depth}: loss {measured.loss:.4f}")
     best = choose(tried)
@@ -111,7 +107,7 @@ def table(tried: Sequence[SweepResult], best: SweepResult) -> str:
 def _row(tap_layer: int, depth: int, measured: Evaluation) -> SweepResult:
     best = measured.best()
     if best is None:
-        raise ValueError("--auto needs held-out questions: give more data, or a larger validation")
+        raise DataError("--auto needs held-out questions: give more data, or a larger validation")
     return SweepResult(
         tap_layer, depth, measured.loss, measured.right, best.threshold, best.kept, best.area,
         best.covered,

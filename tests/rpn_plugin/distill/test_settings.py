@@ -80,7 +80,7 @@ def test_heads_as_text() -> None:
     assert parse_heads("2:*", 6, 3) == {2: (0, 1, 2)}
     assert middle_heads(28, 2) == dict.fromkeys(range(9, 18), (0, 1))
     for wrong in ("28:1", "3:28", "3", "a:1", "3:x"):
-        with pytest.raises(ValueError, match="heads"):
+        with pytest.raises(SettingsError, match="heads"):
             parse_heads(wrong, 28, 28)
 
 
