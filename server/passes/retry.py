@@ -14,6 +14,7 @@ It finds no prefix of theirs in the KV cache either.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,10 +34,19 @@ async def create_with_retry(create: Create, request: Any, raw_request: Any) -> A
     Each call gets a copy: vLLM writes into the request it is given.
     """
     try:
-        return await create(request.model_copy(), raw_request)
+        answer = await create(request.model_copy(), raw_request)
     except (GenerationError, AssertionError) as error:
         logger.info("vLLM lost a picture; sending the request again: %s", error)
-        return await create(_with_renamed_views(request), raw_request)
+        answer = await create(_with_renamed_views(request), raw_request)
+    _raise_if_cancelled()
+    return answer
+
+
+def _raise_if_cancelled() -> None:
+    """vLLM answers a cancelled request with a 400, which must not look like a refusal of crops."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _with_renamed_views(request: Any) -> Any:
