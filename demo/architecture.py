@@ -19,7 +19,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from demo.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from demo.training.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from rpn_plugin.images.grids import CELL
 
 MODEL_DIR = Path(__file__).parent / "model"

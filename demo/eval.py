@@ -17,9 +17,9 @@ from typing import Any
 
 from PIL import Image
 
-from demo.client import DemoClient, concurrently
 from demo.endpoint import open_endpoint
-from demo.eval_report import Result, draw_chart, print_table, summarise
+from demo.evaluation.client import DemoClient, concurrently
+from demo.evaluation.eval_report import Result, draw_chart, print_table, summarise
 from demo.pages import write_pages
 
 EVAL_SEED = 1_000_003

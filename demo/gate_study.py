@@ -21,9 +21,9 @@ from typing import Any
 
 import openai
 
-from demo.client import DemoClient, concurrently, png_of
 from demo.endpoint import open_endpoint
-from demo.gate_outcomes import (
+from demo.evaluation.client import DemoClient, concurrently, png_of
+from demo.evaluation.gate_outcomes import (
     CONFIDENCE_GATES,
     GATES,
     LEARNED,

@@ -16,8 +16,8 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from demo.drawing import Box, draw_sign, draw_tag
-from demo.questions import COLOURS, code_question
+from demo.pictures.drawing import Box, draw_sign, draw_tag
+from demo.pictures.questions import COLOURS, code_question
 from rpn_plugin.images.grids import CELL, view_grid
 
 KINDS = ("tags", "signs")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.client import DemoClient, png_of
 from demo.endpoint import open_endpoint
+from demo.evaluation.client import DemoClient, png_of
 from demo.pages import KINDS, LOST_PX, Page, render_page, text_px
 
 SEED = 3_000_017

@@ -15,8 +15,6 @@ from pathlib import Path
 import torch
 
 from demo.architecture import MODEL_DIR, build_model, save_model
-from demo.device import training_device
-from demo.language_stage import LanguageRecipe, train_language
 from demo.recipe import (
     OtherRecipe,
     StageRecipe,
@@ -25,8 +23,10 @@ from demo.recipe import (
     stage_recipe,
     write_record,
 )
-from demo.rpn_stage import SETTINGS, RpnRecipe, distill_rpn
-from demo.vision_stage import normalise_features, train_vision
+from demo.training.device import training_device
+from demo.training.language_stage import LanguageRecipe, train_language
+from demo.training.rpn_stage import SETTINGS, RpnRecipe, distill_rpn
+from demo.training.vision_stage import normalise_features, train_vision
 from rpn_plugin.network.checkpoint import save_rpn
 
 GATE_MAX_CONFIDENCE, GATE_CONFIDENCE_TOKENS = 0.71, 2
@@ -46,8 +46,8 @@ class Recipe:
     def stages(self) -> Mapping[str, StageRecipe]:
         """The recipe of each stage, in order."""
         vision_settings = {"seed": self.seed, "steps": self.vision_steps}
-        vision = stage_recipe("demo.vision_stage", vision_settings)
-        language = stage_recipe("demo.language_stage", asdict(self.language), vision)
+        vision = stage_recipe("demo.training.vision_stage", vision_settings)
+        language = stage_recipe("demo.training.language_stage", asdict(self.language), vision)
         rpn = stage_recipe("demo.pages", self.rpn.record(), language)
         return {"vision": vision, "language": language, "rpn": rpn}
 

@@ -33,13 +33,13 @@ def imported_packages(module: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("package", [*PRODUCT, "loadtests"])
+@pytest.mark.parametrize("package", [*PRODUCT, "loadtests", "demo"])
 def test_no_folder_has_too_many_modules(package: str) -> None:
     sizes = Counter(module.parent for module in modules(package))
     assert {str(folder): size for folder, size in sizes.items() if size > MOST_MODULES} == {}
 
 
-@pytest.mark.parametrize("package", [*PRODUCT, "loadtests"])
+@pytest.mark.parametrize("package", [*PRODUCT, "loadtests", "demo"])
 def test_no_two_modules_share_a_name(package: str) -> None:
     by_stem = defaultdict(list)
     for module in modules(package):

@@ -12,7 +12,7 @@ from statistics import mean
 import pytest
 
 from demo.eval import evaluate
-from demo.eval_report import Result
+from demo.evaluation.eval_report import Result
 from demo.pages import LEGIBLE_PX, LOST_PX, write_pages
 from tests.conftest import Endpoint
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from demo.gate_outcomes import CONFIDENCE_GATES, Case, area_under_curve, best_threshold, outcome
+from demo.evaluation.gate_outcomes import (
+    CONFIDENCE_GATES,
+    Case,
+    area_under_curve,
+    best_threshold,
+    outcome,
+)
 
 GATE = CONFIDENCE_GATES[1]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from demo.pages import KINDS, LEGIBLE_PX, LOST_PX, render_page, write_pages
-from demo.questions import COLOURS
+from demo.pictures.questions import COLOURS
 
 
 def _digest(folder: Path) -> dict[str, str]:

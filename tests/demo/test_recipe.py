@@ -19,8 +19,8 @@ from demo.recipe import (
     stage_recipe,
     write_record,
 )
-from demo.rpn_stage import SETTINGS, RpnRecipe
 from demo.train import FULL, GATE_CONFIDENCE_TOKENS, GATE_MAX_CONFIDENCE, train_rpn
+from demo.training.rpn_stage import SETTINGS, RpnRecipe
 
 REMEDY = "train again: python -m demo.train (or --rpn-only, where only the third stage differs)"
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from demo.architecture import MODEL_DIR
-from demo.tokenizer import SPECIAL_TOKENS, build_tokenizer, corpus
+from demo.training.tokenizer import SPECIAL_TOKENS, build_tokenizer, corpus
 
 TOKENIZER = build_tokenizer()
 _ANY_TEXT = st.text(st.characters(codec="utf-8"))

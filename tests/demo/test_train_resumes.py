@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from demo.recipe import file_digests, read_record, recorded_stages
-from demo.stage import Stage
 from demo.train import SMOKE
+from demo.training.stage import Stage
 from rpn_plugin.network.checkpoint import load_rpn
 
 pytestmark = pytest.mark.slow

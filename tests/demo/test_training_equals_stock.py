@@ -10,12 +10,12 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from demo.architecture import MODEL_DIR, build_model
-from demo.language import hidden_states
-from demo.language_stage import initialise
-from demo.packing import Layout, Question, pack
-from demo.page_features import describe_page
 from demo.pages import render_page
-from demo.vision import vision_features
+from demo.training.language import hidden_states
+from demo.training.language_stage import initialise
+from demo.training.packing import Layout, Question, pack
+from demo.training.page_features import describe_page
+from demo.training.vision import vision_features
 
 pytestmark = pytest.mark.slow
 

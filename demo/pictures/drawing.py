@@ -7,7 +7,7 @@ from random import Random
 
 from PIL import ImageDraw, ImageFont
 
-from demo.questions import COLOURS
+from demo.pictures.questions import COLOURS
 
 Box = tuple[int, int, int, int]
 """Pixels x0, y0, x1, y1, half-open."""

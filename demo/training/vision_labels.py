@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from demo.architecture import PATCH
 from demo.pages import LOST_PX, Page
-from demo.questions import COLOURS
-from demo.views import View, scale
+from demo.pictures.questions import COLOURS
+from demo.pictures.views import View, scale
 from rpn_plugin.images.grids import CELL
 
 NAMES = tuple(COLOURS)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo.packing import Packed
+from demo.training.packing import Packed
 
 
 def hidden_states(language: Any, packed: Packed) -> Tensor:

@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from demo.questions import COLOURS
+from demo.pictures.questions import COLOURS
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",

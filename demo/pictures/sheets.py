@@ -10,10 +10,10 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
-from demo.drawing import draw_sign, draw_tag
 from demo.pages import Page, Thing, background, thing_size
-from demo.questions import COLOURS
-from demo.views import View, base_view
+from demo.pictures.drawing import draw_sign, draw_tag
+from demo.pictures.questions import COLOURS
+from demo.pictures.views import View, base_view
 
 _SIDE = 448
 """Sheets of tags are drawn at twice the size of their view, to be as smooth as views of pages."""

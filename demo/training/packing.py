@@ -15,8 +15,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from demo.page_features import PageFeatures, ViewFeatures
-from demo.tokenizer import build_tokenizer
+from demo.training.page_features import PageFeatures, ViewFeatures
+from demo.training.tokenizer import build_tokenizer
 
 IGNORE = -100
 

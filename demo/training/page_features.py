@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from demo.architecture import build_model
-from demo.background import parent_lives
-from demo.device import bfloat16, device_of
 from demo.pages import LOST_PX, Page, Thing, render_page, text_px
-from demo.views import View, base_view, crop_view, proposed_box, random_box, scale
-from demo.vision import vision_features
+from demo.pictures.views import View, base_view, crop_view, proposed_box, random_box, scale
+from demo.training.background import parent_lives
+from demo.training.device import bfloat16, device_of
+from demo.training.vision import vision_features
 
 _LOST_DROPPED = 0.6
 CROPS = 1

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from demo.drawing import Box
 from demo.pages import BASE_TOKENS, CROP_TOKENS, Page
+from demo.pictures.drawing import Box
 from rpn_plugin.images.grids import CELL, view_grid
 
 

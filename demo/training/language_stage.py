@@ -16,19 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from demo.device import bfloat16
-from demo.language import hidden_states
-from demo.packing import IGNORE, Layout, Packed, Question, pack
-from demo.page_features import PageFeatures, Shards, make_shard
 from demo.pages import LEGIBLE_PX, LOST_PX
-from demo.questions import (
+from demo.pictures.questions import (
     PLACES,
     code_question,
     place_answer,
     what_question,
     where_question,
 )
-from demo.stage import Optimizers, Stage
+from demo.training.device import bfloat16
+from demo.training.language import hidden_states
+from demo.training.packing import IGNORE, Layout, Packed, Question, pack
+from demo.training.page_features import PageFeatures, Shards, make_shard
+from demo.training.stage import Optimizers, Stage
 
 LANGUAGE_SEED = 202
 HELD_OUT_SEED = 203

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from demo.architecture import HIDDEN, VISION_HIDDEN
-from demo.background import in_background
-from demo.device import bfloat16, device_of
 from demo.pages import render_page
-from demo.sheets import render_sheet
-from demo.stage import Optimizers, Stage
-from demo.views import base_view, crop_view, proposed_box, random_box
-from demo.vision import vision_features
-from demo.vision_labels import IGNORE, NAMES, NO_DIGIT, dense_labels
+from demo.pictures.sheets import render_sheet
+from demo.pictures.views import base_view, crop_view, proposed_box, random_box
+from demo.training.background import in_background
+from demo.training.device import bfloat16, device_of
+from demo.training.stage import Optimizers, Stage
+from demo.training.vision import vision_features
+from demo.training.vision_labels import IGNORE, NAMES, NO_DIGIT, dense_labels
 
 VISION_SEED = 101
 FEATURE_STD = 0.5

@@ -1,0 +1,1 @@
+"""Asking an endpoint about pages, and summing up what it answered."""

@@ -1,0 +1,1 @@
+"""What pages are made of: things with codes, questions, sheets, and the views of a page."""

@@ -1,0 +1,1 @@
+"""The three stages of training: vision tower, language model, RPN."""
