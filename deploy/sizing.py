@@ -15,8 +15,11 @@ _POSITION_BYTES = 16
 DEPTH = 3
 """R, the RPN's layers: two whole ones and one that only scores, as released."""
 
-BATCH_TOKENS = 8192
-"""The most tokens an RPN batch holds: vLLM's --max-num-batched-tokens."""
+SLICE_TOKENS = 8192
+"""The most tokens an RPN slice holds: vLLM's --max-num-batched-tokens."""
+
+MLP_TOKENS = 2048
+"""The MLP runs on so many tokens at a time (rpn_plugin/network/layers.py)."""
 
 PREFIX_CACHE_MIB = 256
 """The RPN's prefix cache (rpn_plugin/engine_args.py)."""
@@ -64,14 +67,14 @@ class Shape:
         return (DEPTH - 1) * (query_key + value_out + mlp) + query_key
 
     @property
-    def remembered_bytes(self) -> int:
+    def cached_bytes(self) -> int:
         """The prefix cache of one token: keys and values of whole layers, keys of the scoring."""
         return (2 * (DEPTH - 1) + 1) * self.kv_heads * self.head_dim * _BYTES
 
     @property
     def working_bytes(self) -> int:
-        """Estimated: what a full RPN batch needs at once: states, a float32 copy, the MLP."""
-        return BATCH_TOKENS * (12 * self.hidden + 6 * self.intermediate)
+        """Estimated: what a full RPN slice needs at once: states, a float32 copy, and its MLP."""
+        return 12 * SLICE_TOKENS * self.hidden + 6 * MLP_TOKENS * self.intermediate
 
 
 MODELS = (
@@ -85,7 +88,7 @@ def table() -> str:
     """The models' figures in Markdown."""
     lines = [
         "| model | KV cache, bytes/token | tap, bytes/token | cache capacity lost | RPN weights "
-        "(R = 3) | RPN batch of 8,192 tokens | prefix cache of 256 MiB |",
+        "(R = 3) | RPN slice of 8,192 tokens | prefix cache of 256 MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for shape in MODELS:
@@ -93,7 +96,7 @@ def table() -> str:
             f"| {shape.name} | {shape.kv_bytes:,} | {shape.tap_bytes:,} | "
             f"{shape.capacity_lost:.1%} | {shape.rpn_parameters * _BYTES / 2**30:.2f} GiB | "
             f"≈ {shape.working_bytes / 2**30:.1f} GiB | "
-            f"{PREFIX_CACHE_MIB * 2**20 // shape.remembered_bytes:,} tokens |"
+            f"{PREFIX_CACHE_MIB * 2**20 // shape.cached_bytes:,} tokens |"
         )
     return "\n".join(lines)
 

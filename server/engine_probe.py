@@ -17,7 +17,7 @@ answers between two steps, and compiling or a long prefill on a CPU may take min
 
 
 class EngineProbe:
-    """Asks the engine in the background; `hung` never waits.
+    """Checks the engine in the background; `hung` never waits.
 
     `engine` is vLLM's EngineClient, whose `is_sleeping` goes through the engine's own loop.
     """
@@ -25,15 +25,15 @@ class EngineProbe:
     def __init__(self, engine: Any, silence_limit: float = SILENCE_LIMIT) -> None:
         self._engine = engine
         self._limit = silence_limit
-        self._question: asyncio.Task[Any] | None = None
-        self._asked_at = 0.0
+        self._check: asyncio.Task[Any] | None = None
+        self._check_started = 0.0
 
     def hung(self, waiting_requests: int) -> bool:
         """Whether the engine has been silent for too long while requests wait for it."""
-        if self._question is None or self._question.done():
-            if self._question is not None and not self._question.cancelled():
-                self._question.exception()  # a dead engine is the lifecycle's business
-            self._question = asyncio.ensure_future(self._engine.is_sleeping())
-            self._asked_at = time.monotonic()
+        if self._check is None or self._check.done():
+            if self._check is not None and not self._check.cancelled():
+                self._check.exception()  # a dead engine is the lifecycle's business
+            self._check = asyncio.ensure_future(self._engine.is_sleeping())
+            self._check_started = time.monotonic()
             return False
-        return waiting_requests > 0 and time.monotonic() - self._asked_at > self._limit
+        return waiting_requests > 0 and time.monotonic() - self._check_started > self._limit

@@ -27,7 +27,7 @@ from server import guard, playground, routes
 from server.api.roi_settings import RoiDefaults
 from server.engine_probe import EngineProbe
 from server.guard.admission import Admission
-from server.guard.bodies import MAX_BODY_BYTES
+from server.guard.bodies import body_limit
 from server.guard.deadlines import RunningRequests
 from server.guard.error_form import ErrorForm
 from server.guard.keys import take_vllm_keys
@@ -108,7 +108,7 @@ class SdrpnEndpointPlugin:
             closed=frozenset({"/metrics"}) if settings.metrics_port else frozenset(),
             admission=admission,
             running=running,
-            body_bytes=max(MAX_BODY_BYTES, 3 * 2**20 * settings.max_picture_mib // 2),
+            body_bytes=body_limit(self._sources.limits.bytes),
             upload_seconds=settings.upload_timeout,
         )
         life = Lifecycle(app, admission, running, settings.drain_timeout, self._sources.close)

@@ -1,8 +1,8 @@
 """Runs vLLM's OpenAI server with checks of its start and an exit status of its own.
 
-If vLLM cannot load our endpoint plugin, it logs the error and serves without keys and guards. This
-module imports the plugin first, so that a failure ends the start. vLLM's entry point returns 0 when
-its engine has died; this module then exits with `lifecycle.exit_status`.
+vLLM loads the endpoint plugin after its engine has started, which takes minutes for a large model.
+This module imports the plugin first, so that a failure ends the start at once. vLLM's entry point
+returns 0 when its engine has died; this module then exits with `lifecycle.exit_status`.
 """
 
 import sys

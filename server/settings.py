@@ -24,6 +24,8 @@ from pydantic import (
     ValidationError,
 )
 
+from server.pictures.limits import PictureLimits
+
 PREFIX = "SDRPN_"
 
 # Kubernetes gives pods such variables for every Service in the namespace, named like it.
@@ -72,9 +74,11 @@ class Settings(BaseModel):
     media_folder: DirectoryPath | None = Field(
         default=None, description="folder that `file:` URLs may name pictures in"
     )
-    max_picture_mib: int = Field(default=20, ge=1, description="MiB of one picture's file")
+    max_picture_mib: int = Field(
+        default=PictureLimits.bytes // 2**20, ge=1, description="MiB of one picture's file"
+    )
     max_picture_megapixels: int = Field(
-        default=50,
+        default=PictureLimits.pixels // 1_000_000,
         ge=1,
         le=178,
         description="megapixels of one picture; Pillow decodes at most 178",

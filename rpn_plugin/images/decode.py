@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pillow_heif
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rpn_plugin.images.colours import to_rgb
 from rpn_plugin.images.repair import jpeg_with_end_marker, png_without_metadata
@@ -25,17 +25,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "HEI
 
 PILLOW_MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 """Pillow refuses larger pictures (a decompression bomb), whatever our own limit is."""
-
-_EXIF_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class PictureError(Exception):
@@ -118,8 +107,8 @@ def _decode(image: Image.Image) -> Image.Image:
 
 def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
     """`pixels` turned as the EXIF orientation of `image` says; unchanged where EXIF is broken."""
+    pixels.info = image.info  # where Pillow looks for EXIF; conversion loses it
     try:
-        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        return ImageOps.exif_transpose(pixels)
     except Exception:  # Pillow's EXIF parser raises what its file parsers do
         return pixels
-    return pixels if turn is None else pixels.transpose(turn)

@@ -21,7 +21,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 attended values in the shape of the queries out.
 """
 
-_MLP_TOKENS = 2048
+MLP_TOKENS = 2048
 """The MLP runs on so many tokens at a time: its intermediate is several times a hidden state."""
 
 
@@ -150,7 +150,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., tokens, hidden_size] in and out."""
-        parts = [self._slice(part) for part in x.split(_MLP_TOKENS, dim=-2)]
+        parts = [self._slice(part) for part in x.split(MLP_TOKENS, dim=-2)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
     def _slice(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, as exceptions. `guard/error_form.py` makes them HTTP.
+"""What can be wrong with a request, as exceptions. `guard/asgi.py` makes them HTTP.
 
 Each carries what OpenAI's error object needs: a message for the caller, the status code, and the
 name of the parameter at fault.
@@ -6,6 +6,7 @@ name of the parameter at fault.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -18,15 +19,12 @@ class RequestError(Exception):
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
     type: ClassVar[str] = "BadRequestError"
     cause: ClassVar[Rejection] = Rejection.BAD_REQUEST
+    headers: ClassVar[Mapping[str, str]] = {}
+    """HTTP headers of the response."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """HTTP headers of the response."""
-        return {}
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object, with the fields and the meaning vLLM gives them."""
@@ -82,11 +80,7 @@ class Unauthorized(RequestError):
     cause = Rejection.UNAUTHORIZED
     status = HTTPStatus.UNAUTHORIZED
     type = "AuthenticationError"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The authentication scheme: a bearer token."""
-        return {"WWW-Authenticate": "Bearer"}
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(RequestError):
@@ -109,11 +103,7 @@ class UnsupportedEncoding(RequestError):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     type = "UnsupportedMediaTypeError"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What the server unpacks."""
-        return {"Accept-Encoding": "gzip, deflate"}
+    headers: ClassVar[Mapping[str, str]] = {"Accept-Encoding": "gzip, deflate"}
 
 
 class RequestTimeout(RequestError):
@@ -125,17 +115,12 @@ class RequestTimeout(RequestError):
 
 
 class ServiceUnavailable(RequestError):
-    """The server is shutting down. The client can retry after `retry_after` seconds."""
+    """The server is shutting down. The client can retry after a few seconds."""
 
     cause = Rejection.DRAINING
     status = HTTPStatus.SERVICE_UNAVAILABLE
     type = "ServiceUnavailableError"
-    retry_after: ClassVar[int] = 5
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """When to retry, in seconds."""
-        return {"Retry-After": str(self.retry_after)}
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 class TooManyRequests(ServiceUnavailable):
@@ -144,7 +129,7 @@ class TooManyRequests(ServiceUnavailable):
     cause = Rejection.BUSY
     status = HTTPStatus.TOO_MANY_REQUESTS
     type = "RateLimitError"
-    retry_after = 1
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 class DeadlineExceeded(ServiceUnavailable):
@@ -152,4 +137,4 @@ class DeadlineExceeded(ServiceUnavailable):
 
     cause = Rejection.TIMEOUT
     type = "TimeoutError"
-    retry_after = 1
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}

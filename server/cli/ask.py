@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Print both answers and draw the regions; 0, or 1 with one line on stderr."""
     parser = argparse.ArgumentParser(prog="sdrpn ask", description=__doc__)
-    parser.add_argument("picture", type=Path, help="a PNG, JPEG, WebP or GIF file")
+    parser.add_argument("picture", type=Path, help="a picture of any format the endpoint takes")
     parser.add_argument("question", help="what to ask about it")
     endpoint_arguments.add_arguments(parser)
     parser.add_argument(

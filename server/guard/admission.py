@@ -12,7 +12,7 @@ import asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.errors import RequestError, ServiceUnavailable, TooManyRequests
-from server.guard.asgi import is_inference, refuse
+from server.guard.asgi import InferenceMiddleware, refuse
 from server.observe import metrics
 
 
@@ -60,18 +60,15 @@ class Admission:
         return True
 
 
-class AdmissionGuard:
-    """ASGI middleware: 429 past the limit and 503 once closed, for inference requests."""
+class AdmissionGuard(InferenceMiddleware):
+    """429 past the limit, and 503 once closed."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
-        self._app = app
+        super().__init__(app)
         self._admission = admission
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI exchange."""
-        if not is_inference(scope):
-            await self._app(scope, receive, send)
-            return
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admits one request, or refuses it."""
         try:
             self._admission.enter()
         except RequestError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import RequestError
 from server.observe import metrics
@@ -46,6 +47,35 @@ def is_inference(scope: Scope) -> bool:
     return bool(
         scope["type"] == "http" and scope["method"] == "POST" and route_path(scope) in INFERENCE
     )
+
+
+class InferenceMiddleware:
+    """ASGI middleware around inference requests; all others pass it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI exchange."""
+        if is_inference(scope):
+            await self.around(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One inference request."""
+        raise NotImplementedError
+
+
+def noting_status(send: Send, note: Callable[[int], None]) -> Send:
+    """`send`, with the status of the answer given to `note`."""
+
+    async def noted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            note(int(message["status"]))
+        await send(message)
+
+    return noted
 
 
 def error_response(error: RequestError) -> JSONResponse:

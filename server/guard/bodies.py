@@ -13,11 +13,16 @@ from server.guard.asgi import refuse
 from server.guard.content_encoding import Unpacker
 
 MAX_BODY_BYTES = 64 * 2**20
-"""A few pictures of the largest size, or many of a usual one."""
+"""A few pictures of the largest size, or many of a usual one, at the default limit of a picture."""
 MAX_BODIES_BYTES = 2**30
 """Bytes of all bodies in flight; beyond it, requests are answered 429."""
-UPLOAD_SECONDS = 60.0
-"""Seconds a body may take to arrive, as it occupies one of the places in flight."""
+
+
+def body_limit(picture_bytes: int) -> int:
+    """Bytes of one body: MAX_BODY_BYTES, or more where one picture of `picture_bytes` in base64 and
+    the text of its chat need more.
+    """
+    return max(MAX_BODY_BYTES, picture_bytes * 3 // 2)
 
 
 class _Disconnected(Exception):
@@ -42,10 +47,11 @@ class BodyGuard:
     def __init__(
         self,
         app: ASGIApp,
-        each: int = MAX_BODY_BYTES,
+        each: int,
+        upload_seconds: float,
         together: int = MAX_BODIES_BYTES,
-        upload_seconds: float = UPLOAD_SECONDS,
     ) -> None:
+        """`upload_seconds` bounds the arrival of a body, which occupies a place in flight."""
         self._app = app
         self._upload_seconds = upload_seconds
         self._each = each

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.errors import DeadlineExceeded, RequestError, ServiceUnavailable
-from server.guard.asgi import is_inference, refuse, route_path
+from server.guard.asgi import InferenceMiddleware, refuse, route_path
 from server.guard.stream_errors import last_event
 
 DEADLINE_HEADER = "x-request-timeout"
@@ -56,19 +56,16 @@ class RunningRequests:
         await exchange.finish(scope)
 
 
-class DeadlineGuard:
-    """ASGI middleware: inference requests run as `running` says."""
+class DeadlineGuard(InferenceMiddleware):
+    """Runs each request as `running` says."""
 
     def __init__(self, app: ASGIApp, running: RunningRequests) -> None:
-        self._app = app
+        super().__init__(app)
         self._running = running
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI exchange."""
-        if is_inference(scope):
-            await self._running.run(self._app, scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs one request."""
+        await self._running.run(self._app, scope, receive, send)
 
 
 def _callers_deadline(scope: Scope) -> float:

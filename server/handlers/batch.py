@@ -63,7 +63,11 @@ class TwoPassBatch(HandlerWrapper):
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._answer(request, messages, raw_request))
+                    group.create_task(
+                        self._chat.create_chat_completion(
+                            request.to_chat_completion_request(messages), raw_request
+                        )
+                    )
                     for messages in chats
                 ]
         except ExceptionGroup as raised:
@@ -73,14 +77,6 @@ class TwoPassBatch(HandlerWrapper):
         answers = [task.result() for task in tasks]
         failed = next((one for one in answers if isinstance(one, ErrorResponse)), None)
         return failed or _merge(answers)
-
-    async def _answer(
-        self, request: BatchChatCompletionRequest, messages: list[Any], raw_request: Request | None
-    ) -> Any:
-        single = request.to_chat_completion_request(messages)
-        if not find_pictures(messages):
-            single.roi = None  # meant for the chats that have a picture
-        return await self._chat.create_chat_completion(single, raw_request)
 
 
 def _merge(answers: Sequence[Any]) -> ChatCompletionResponse:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 from prometheus_client import Counter, Histogram
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from server.guard.asgi import is_inference
+from server.guard.asgi import InferenceMiddleware
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _STATUSES = (200, 400, 401, 404, 408, 413, 429, 500, 503)
@@ -30,17 +30,11 @@ FIRST_CHUNK_SECONDS = Histogram(
 )
 
 
-class ClientMetrics:
-    """ASGI middleware. Successful answers alone are timed: refusals are quick."""
+class ClientMetrics(InferenceMiddleware):
+    """Counts answers and times the successful ones: refusals are quick."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI exchange."""
-        if not is_inference(scope):
-            await self._app(scope, receive, send)
-            return
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Observes one request."""
         started = time.perf_counter()
         answer = _Answer()
 

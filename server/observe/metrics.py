@@ -12,13 +12,14 @@ from enum import StrEnum
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from rpn_plugin.images.decode import FORMATS
 from server.api.outcomes import Outcome, Rejection
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SHARES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1)
 _TOKENS = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _PIXELS = (1e4, 1e5, 2.5e5, 5e5, 1e6, 2e6, 4e6, 8e6, 16e6, 32e6, 64e6)
-_FORMATS = ("png", "jpeg", "webp", "gif", "bmp", "tiff")
+_FORMATS = {name: name.lower() for name in FORMATS} | {"MPO": "jpeg"}  # a JPEG of several frames
 _COST_RATIOS = (1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 20)
 
 
@@ -44,7 +45,7 @@ REQUESTS_INFLIGHT = Gauge(
 )
 REQUESTS_QUEUED = Gauge(
     "sdrpn_requests_queued",
-    "Requests that wait: for a picture thread, or for vLLM's scheduler.",
+    "Requests that wait for memory or a thread to decode a picture.",
     multiprocess_mode="livesum",
 )
 
@@ -66,6 +67,12 @@ PASS1_SECONDS = Histogram(
 )
 RPN_SECONDS = Histogram(
     "sdrpn_rpn_seconds", "The RPN batch that a request's map was computed in.", buckets=_SECONDS
+)
+RPN_CACHED_TOKENS = Counter(
+    "sdrpn_rpn_cached_tokens", "Prompt tokens that the RPN's prefix cache already held."
+)
+RPN_EVICTED_TOKENS = Counter(
+    "sdrpn_rpn_evicted_tokens", "Tokens evicted from the RPN's prefix cache: is it too small?"
 )
 CROP_SECONDS = Histogram(
     "sdrpn_crop_seconds",
@@ -106,7 +113,7 @@ PICTURE_PIXELS = Histogram(
     "sdrpn_picture_pixels", "Pixels of a picture as it was sent.", buckets=_PIXELS
 )
 _PICTURES = Counter("sdrpn_pictures", "Pictures read, by file format.", ["format"])
-for _format in (*_FORMATS, "other"):
+for _format in (*_FORMATS.values(), "other"):
     _PICTURES.labels(_format)
 
 _BUILD_INFO = Gauge(
@@ -130,8 +137,7 @@ def count_rejection(cause: Rejection) -> None:
 
 def count_picture(format: str | None, size: tuple[int, int]) -> None:
     """Counts a picture of `size` = (width, height); `format` is Pillow's name for it."""
-    name = (format or "").lower()
-    _PICTURES.labels(name if name in _FORMATS else "other").inc()
+    _PICTURES.labels(_FORMATS.get(format or "", "other")).inc()
     PICTURE_PIXELS.observe(size[0] * size[1])
 
 

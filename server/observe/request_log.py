@@ -10,40 +10,27 @@ import logging
 import time
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from server.api.roi_report import RoiReport
-from server.guard.asgi import is_inference, route_path
+from server.guard.asgi import InferenceMiddleware, noting_status, route_path
 from server.observe.report_header import STATE
 from server.observe.request_ids import current_request_id
 
 logger = logging.getLogger("vllm.sdrpn")
 
 
-class RequestLog:
-    """ASGI middleware: logs each request when it ends, in whatever way."""
+class RequestLog(InferenceMiddleware):
+    """Logs each request when it ends, in whatever way."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI exchange."""
-        if not is_inference(scope):
-            await self._app(scope, receive, send)
-            return
-        status: int | None = None
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = int(message["status"])
-            await send(message)
-
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Logs one request."""
+        statuses: list[int] = []
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, note_status)
+            await self._app(scope, receive, noting_status(send, statuses.append))
         finally:
-            _log(scope, status, time.perf_counter() - started)
+            _log(scope, next(iter(statuses), None), time.perf_counter() - started)
 
 
 def _log(scope: Scope, status: int | None, seconds: float) -> None:

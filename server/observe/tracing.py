@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from server.guard.asgi import is_inference, route_path
+from server.guard.asgi import InferenceMiddleware, noting_status, route_path
 from server.observe.request_ids import current_request_id
 
 _NAME = "sdrpn"
@@ -41,27 +42,16 @@ def note(**attributes: str | int | float) -> None:
         trace.get_current_span().set_attribute(f"sdrpn.{name}", value)
 
 
-class TraceRequests:
-    """ASGI middleware: a span, child of the caller's, for each inference request."""
+class TraceRequests(InferenceMiddleware):
+    """A span, child of the caller's, for each request."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI exchange."""
-        if not is_inference(scope):
-            await self._app(scope, receive, send)
-            return
+    async def around(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Traces one request."""
         caller = _W3C.extract(dict(Headers(scope=scope)))
         tracer = trace.get_tracer(_NAME)
         with tracer.start_as_current_span(route_path(scope), caller, SpanKind.SERVER) as span:
             span.set_attribute("request.id", current_request_id() or "")
             if span.is_recording():
                 _W3C.inject(MutableHeaders(scope=scope))
-
-            async def note_status(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    span.set_attribute("http.response.status_code", message["status"])
-                await send(message)
-
-            await self._app(scope, receive, note_status)
+            note = partial(span.set_attribute, "http.response.status_code")
+            await self._app(scope, receive, noting_status(send, note))

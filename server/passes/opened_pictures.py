@@ -86,8 +86,8 @@ class PictureRoom:
     ) -> tuple[Picture, View]:
         limits = self._sources.limits
         async with AsyncExitStack() as held_bytes:
-            with metrics.REQUESTS_QUEUED.track_inprogress():
-                read = await held_bytes.enter_async_context(self._sources.open(url))
+            read = await held_bytes.enter_async_context(self._sources.open(url))
+            with metrics.REQUESTS_QUEUED.track_inprogress():  # not while a host is slow
                 file = await self._lanes.lane(0).run(lambda: open_picture(read(), limits.pixels))
                 lane = self._lanes.lane(file.pixels)
                 queued_at = time.perf_counter()

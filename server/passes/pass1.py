@@ -8,8 +8,9 @@ shape the prompt, the cache or the scheduling (`PROMPT_FIELDS`), and vLLM's defa
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -78,19 +79,10 @@ class Pass1Result:
     confidence: float | None = None
 
 
-class Pass1(Protocol):
-    """How pass 1 is run: `run_pass1`, or another method that is compared with it."""
-
-    async def __call__(
-        self,
-        handler: Any,
-        request: ChatCompletionRequest,
-        messages: list[Any],
-        options: Pass1Options,
-        raw_request: Request | None,
-    ) -> Pass1Result:
-        """See `run_pass1`."""
-        ...
+Pass1 = Callable[
+    [Any, ChatCompletionRequest, list[Any], Pass1Options, Request | None], Awaitable[Pass1Result]
+]
+"""How pass 1 is run: `run_pass1`, or another method that is compared with it."""
 
 
 async def run_pass1(
@@ -102,8 +94,7 @@ async def run_pass1(
 ) -> Pass1Result:
     """Runs pass 1 of `request` with `messages` in place of its own; `handler` is vLLM's.
 
-    Raises RoiError if the engine made no map, Pass1Refused if vLLM refuses the request (or the
-    client has disconnected, which vLLM answers with an error response).
+    Raises RoiError if the engine made no map, Pass1Refused if vLLM refuses the request.
     """
     answer = await create_with_retry(
         handler.create_chat_completion,

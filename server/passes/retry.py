@@ -24,6 +24,9 @@ from vllm.exceptions import GenerationError
 
 logger = logging.getLogger("vllm.sdrpn")
 
+_EVICTED = "Expected a cached item"
+"""How the message of vLLM's assertion begins."""
+
 Create = Callable[..., Awaitable[Any]]
 """A method of a vLLM handler: from a request and the raw request to an answer or a stream."""
 
@@ -36,6 +39,8 @@ async def create_with_retry(create: Create, request: Any, raw_request: Any) -> A
     try:
         answer = await create(request.model_copy(), raw_request)
     except (GenerationError, AssertionError) as error:
+        if isinstance(error, AssertionError) and not str(error).startswith(_EVICTED):
+            raise
         logger.info("vLLM lost a picture; sending the request again: %s", error)
         answer = await create(_with_renamed_views(request), raw_request)
     _raise_if_cancelled()

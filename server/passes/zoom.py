@@ -172,7 +172,10 @@ def _observe(proposal: Proposal, report: RoiReport, crops: Sequence[View]) -> No
     metrics.PICTURES_SECONDS.observe(report.timings["pictures"] / 1000)
     if proposal.pass1:
         metrics.PASS1_SECONDS.observe(report.timings["pass1"] / 1000)
-        metrics.RPN_SECONDS.observe(proposal.pass1.roi_map.seconds)
+        roi_map = proposal.pass1.roi_map
+        metrics.RPN_SECONDS.observe(roi_map.seconds)
+        metrics.RPN_CACHED_TOKENS.inc(roi_map.cached_tokens)
+        metrics.RPN_EVICTED_TOKENS.inc(roi_map.evicted_tokens)
     if (usage := report.pass1_usage) and usage.cached_tokens is not None:
         metrics.observe_prompt(Pass.FIRST, usage.prompt_tokens, usage.cached_tokens)
     if crops:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 _GLOBAL_UNICAST = ip_network("2000::/3")
-# Public by number, and yet doors to something else: tunnels and translators that carry an IPv4
+# Public by number, but not hosts on the public internet: tunnels and translators that carry an IPv4
 # address inside, protocol assignments, documentation.
-_DOORS = [
+_TRANSLATED = [
     ip_network(network)
     for network in ("192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 ]
@@ -22,5 +22,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     """
     if address.version == 6 and address not in _GLOBAL_UNICAST:
         return False
-    in_a_door = any(address in door for door in _DOORS if door.version == address.version)
-    return address.is_global and not address.is_multicast and not in_a_door
+    is_translated = any(
+        address in network for network in _TRANSLATED if network.version == address.version
+    )
+    return address.is_global and not address.is_multicast and not is_translated

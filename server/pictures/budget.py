@@ -47,9 +47,9 @@ class Budget:
         """Gives `amount` units back and lends to those that wait."""
         self._free += amount
         while self._queue and (self._queue[0][1].cancelled() or self._queue[0][0] <= self._free):
-            wanted, turn = self._queue.popleft()
+            lent, turn = self._queue.popleft()
             if not turn.cancelled():
-                self._free -= wanted
+                self._free -= lent
                 turn.set_result(None)
 
 

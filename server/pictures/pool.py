@@ -24,13 +24,14 @@ LARGE_PIXELS = 16_000_000
 """A picture from this size on is large: most cameras and phones send fewer pixels."""
 HELD_PICTURES = 8
 """Decoded pictures of the largest size that one lane holds: 1.2 GB at the default limit."""
-HELD_PIXELS = HELD_PICTURES * PictureLimits.pixels
 
 
 class PictureLanes:
     """The picture threads of one server process."""
 
-    def __init__(self, threads: int = 2, held_pixels: int = HELD_PIXELS) -> None:
+    def __init__(
+        self, threads: int = 2, held_pixels: int = HELD_PICTURES * PictureLimits.pixels
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sdrpn-pictures")
         self._small = Lane(self._threads, threads, held_pixels)
         self._large = Lane(self._threads, 1, held_pixels)

@@ -11,6 +11,7 @@ import torch
 
 from rpn_plugin.engine.tap_rows import row_size
 from rpn_plugin.engine_args import PREFIX_CACHE_MIB
+from rpn_plugin.network import layers
 from rpn_plugin.network import rpn as head
 from rpn_plugin.network.config import RpnConfig
 from tests.deploy.chart import DEPLOY
@@ -45,5 +46,6 @@ def test_the_formulas_are_those_of_the_code(shape: Any) -> None:
         rpn = head.RegionProposalNetwork(config)
     assert shape.rpn_parameters == sum(weight.numel() for weight in rpn.parameters())
     assert shape.tap_bytes == row_size(shape.hidden, torch.bfloat16) * torch.bfloat16.itemsize
-    assert shape.remembered_bytes == head.row_size(config) * torch.bfloat16.itemsize
+    assert shape.cached_bytes == head.row_size(config) * torch.bfloat16.itemsize
     assert SIZING["PREFIX_CACHE_MIB"] == PREFIX_CACHE_MIB
+    assert SIZING["MLP_TOKENS"] == layers.MLP_TOKENS

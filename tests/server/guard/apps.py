@@ -12,7 +12,7 @@ from vllm.entrypoints.serve.utils.api_utils import with_cancellation
 
 from server import guard
 from server.guard.admission import Admission
-from server.guard.bodies import MAX_BODY_BYTES, UPLOAD_SECONDS
+from server.guard.bodies import MAX_BODY_BYTES
 from server.guard.deadlines import RunningRequests
 
 CHAT = "/v1/chat/completions"
@@ -45,7 +45,7 @@ class Guarded:
             closed=closed,
             admission=self.admission,
             body_bytes=MAX_BODY_BYTES,
-            upload_seconds=UPLOAD_SECONDS,
+            upload_seconds=60.0,
             running=self.running,
         )
 

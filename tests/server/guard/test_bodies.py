@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from server.guard.bodies import UPLOAD_SECONDS, BodyGuard
+from server.guard.bodies import BodyGuard
 from tests.server.guard.apps import CHAT, Guarded
 
 
@@ -36,9 +36,9 @@ def client(
     each: int = 1000,
     together: int = 3000,
     waiting: int = 1,
-    upload_seconds: float = UPLOAD_SECONDS,
+    upload_seconds: float = 60.0,
 ) -> httpx.AsyncClient:
-    guarded = BodyGuard(Echo(waiting), each, together, upload_seconds)
+    guarded = BodyGuard(Echo(waiting), each, upload_seconds, together)
     transport = httpx.ASGITransport(app=guarded)
     return httpx.AsyncClient(transport=transport, base_url="http://guarded.test")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -57,3 +58,31 @@ async def test_a_second_failure_is_raised() -> None:
 
     with pytest.raises(GenerationError, match="lost again"):
         await create_with_retry(create, request("chat"), None)
+
+
+async def test_an_assertion_about_anything_else_is_raised() -> None:
+    async def create(request: Any, raw_request: Any) -> str:
+        calls.append(request)
+        raise AssertionError("no such thing")
+
+    calls: list[Any] = []
+    with pytest.raises(AssertionError, match="no such thing"):
+        await create_with_retry(create, request("chat"), None)
+    assert len(calls) == 1
+
+
+async def test_a_cancellation_that_vllm_answers_with_an_error_ends_the_request() -> None:
+    async def create(request: Any, raw_request: Any) -> str:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:  # as OpenAIServingChat.chat_completion_full_generator does
+            return "Client disconnected"
+        return "answer"
+
+    running = asyncio.Event()
+    task = asyncio.create_task(create_with_retry(create, request("chat"), None))
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
