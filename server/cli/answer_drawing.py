@@ -1,8 +1,8 @@
-"""The picture `sdrpn ask` writes: the page, where the model looked, and what it saw there.
+"""The picture `sdrpn ask` writes: the page, the regions, and what each pass had of them.
 
 Left the page under its heat map with the regions framed. Right the best region as the base view has
-it, and then the crop of each region, joined to its frame. Below, the question and the answers
-without and with the region.
+it, and the crop of each region, joined to its frame. Below, the question and the answers without
+and with the region.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ ACCENT = (205, 62, 32)
 BEAM = (*ACCENT, 34)
 HEAT = np.array([(255, 208, 70), (245, 130, 40), (205, 40, 50)], dtype=np.float64)
 HEAT_OPACITY = 0.6
+
+_BASE_TITLE = "in the base view"
 
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
@@ -104,21 +106,25 @@ def _page_panel(original: Image.Image, roi: RoiReport) -> _Panel:
 def _region_panels(
     original: Image.Image, roi: RoiReport, page: _Panel
 ) -> tuple[list[_Panel], list[_Panel]]:
-    """The best region in the base view, and the crop of every region, under one another.
+    """The best region in the base view, and the crop of every region.
 
+    They stand under one another; a single tall region stands beside its crop, where it is larger.
     Both lists are empty where there is no region.
     """
     if not roi.regions or roi.grid is None:
         return [], []
     boxes = [crop_box(region.corners, original.size) for region in roi.regions]
-    looks = [_as_in_base_view(original, roi.grid, boxes[0]), *(original.crop(b) for b in boxes)]
-    titles = ["in the base view", *("crop" for _ in boxes)]
-
-    panels: list[_Panel] = []
+    base = _as_in_base_view(original, roi.grid, boxes[0])
     x, y = page.box[2] + GAP, page.y
-    height = (page.image.height + TITLE_HEIGHT) // len(looks) - TITLE_HEIGHT
-    for look, title in zip(looks, titles, strict=True):
-        panels.append(_Panel(_fitted(look, COLUMN_WIDTH, max(height, 1)), title, x, y))
+    if len(boxes) == 1 and base.height > base.width:
+        crop = _Panel(_fitted(original.crop(boxes[0]), COLUMN_WIDTH, PAGE_SIDE), "crop", x, y)
+        size = crop.image.size
+        return [_Panel(_fitted(base, *size), _BASE_TITLE, crop.box[2] + MARGIN, y)], [crop]
+
+    height = (page.image.height + TITLE_HEIGHT) // (1 + len(boxes)) - TITLE_HEIGHT
+    panels: list[_Panel] = []
+    for image, title in [(base, _BASE_TITLE), *((original.crop(box), "crop") for box in boxes)]:
+        panels.append(_Panel(_fitted(image, COLUMN_WIDTH, max(height, 1)), title, x, y))
         y = panels[-1].box[3] + TITLE_HEIGHT
     return panels[:1], panels[1:]
 
