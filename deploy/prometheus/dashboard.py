@@ -67,7 +67,7 @@ def objective(which: str, window: str) -> str:
 
 _GATED = 'sdrpn_requests_total{outcome="gated"}'
 _FOUND = 'sdrpn_requests_total{outcome=~"region_found|gated"}'
-_LOOKED_AT = 'sdrpn_requests_total{outcome=~"region_found|gated|no_region|error"}'
+_MAPPED = 'sdrpn_requests_total{outcome=~"region_found|gated|no_region|error"}'
 _CACHED, _READ = "sdrpn_cached_tokens_sum", "sdrpn_prompt_tokens_sum"
 _PASS_1, _PASS_2 = '{pass="1"}', '{pass="2"}'
 _COST = "sdrpn_zoom_extra_cost_ratio"
@@ -177,8 +177,8 @@ PANELS: dict[str, list[Panel]] = {
             "Regions, of the chats with a RoI map",
             "percentunit",
             {
-                "found": ratio(_FOUND, _LOOKED_AT),
-                "found, and skipped by the gate": ratio(_GATED, _LOOKED_AT),
+                "found": ratio(_FOUND, _MAPPED),
+                "found, and skipped by the gate": ratio(_GATED, _MAPPED),
             },
         ),
         Panel(

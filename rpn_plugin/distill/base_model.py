@@ -184,14 +184,14 @@ class BaseModel:
 
         The rows are those of the answer's tokens but the last (`queries` "decode", as published),
         of the question's last token ("prefill"), or both. An answer of one token has only the
-        latter. `layers`: the heads wanted of each layer.
+        latter. `layers`: the heads requested of each layer.
         """
         fed = [list(answer[:-1]) if queries != "prefill" else [] for answer in answers]
         rows = [
             list(range(n - 1 if queries != "decode" or not answer else n, n + len(answer)))
             for n, answer in zip(prompts.lengths, fed, strict=True)
         ]
-        wanted = AttentionRequest(
+        request = AttentionRequest(
             rows=nn.utils.rnn.pad_sequence(
                 [torch.tensor(r) for r in rows], batch_first=True, padding_value=-1
             ).to(self.device),
@@ -199,7 +199,7 @@ class BaseModel:
             layers=layers,
         )
         inputs = self._to_device(prompts.padded(answers=fed))
-        maps = recorded_attention(self.model, self.layers, wanted, lambda: self._run(inputs))
+        maps = recorded_attention(self.model, self.layers, request, lambda: self._run(inputs))
         return {layer: found.cpu() for layer, found in maps.items()}
 
     @torch.no_grad()
@@ -238,15 +238,15 @@ class BaseModel:
         Raises DataError if those layers lack a part of it.
         """
         rpn = RegionProposalNetwork(config)
-        wanted = rpn.state_dict()
+        request = rpn.state_dict()
         source = {f"score_norm.{n}": v for n, v in self._decoder.norm.state_dict().items()}
         for number in range(config.depth):
             layer = self.layers[config.tap_layer + number].state_dict()
             source |= {f"layers.{number}.{name}": values for name, values in layer.items()}
-        missing = sorted(wanted.keys() - source.keys())
+        missing = sorted(request.keys() - source.keys())
         if missing:
             raise DataError(f"the model's layers have no {missing[0]}")
-        rpn.load_state_dict({name: source[name].float() for name in wanted})
+        rpn.load_state_dict({name: source[name].float() for name in request})
         return rpn
 
     def _run(self, inputs: Mapping[str, Tensor]) -> Tensor:

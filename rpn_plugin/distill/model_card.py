@@ -12,7 +12,7 @@ from rpn_plugin.network.config import RpnConfig
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an RPN comes from. `questions`, `bad_rows` of the data; `learnt`: questions it was
+    """Where an RPN comes from. `questions`, `bad_rows` of the data; `train_items`: questions it was
     trained on; `labels`: see label_step.summary."""
 
     model: str
@@ -20,7 +20,7 @@ class Origin:
     questions: int
     bad_rows: int
     heads: str
-    learnt: int
+    train_items: int
     labels: Mapping[str, float]
 
 
@@ -48,8 +48,8 @@ Made by `sdrpn distill` from the model's own attention; no boxes were used. Serv
 | data | {origin.data}: {origin.questions} questions, {origin.bad_rows} bad rows left out |
 | labels from | heads {origin.heads} (chosen by: {settings.heads}), {_attention(settings)} |
 | questions with labels | {origin.labels["with labels"]:.1%}; of their cells {_cells(origin)} |
-| trained on | {origin.learnt} questions, {settings.epochs:g} epochs of {settings.batch} a step, \
-rate {settings.lr:g} |
+| trained on | {origin.train_items} questions, {settings.epochs:g} epochs of {settings.batch} \
+a step, rate {settings.lr:g} |
 | shape | after layer {config.tap_layer} of {config.base_layers}, {config.depth} layers deep, \
 base view of at most {config.base_tokens} tokens |
 

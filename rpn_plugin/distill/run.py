@@ -92,33 +92,33 @@ class Run:
             **label_settings(self.settings, samples, base.fingerprint()),
             "source": recorded_source(self._heads_file),
         }
-        lessons = split(samples, labelled, made_with, self.settings)
-        rpn, measured = self._fit(base, lessons)
+        training_set = split(samples, labelled, made_with, self.settings)
+        rpn, measured = self._fit(base, training_set)
         if self.processes.first:
             bad = [*rejected, *undecoded]
             write_rejected(bad, self._bad_rows)
             origin = Origin(
                 self.model, self.data.name, len(samples), len(bad),
-                recorded_source(self._heads_file), len(lessons.learnt), summary(labelled),
+                recorded_source(self._heads_file), len(training_set.train_items), summary(labelled),
             )  # fmt: skip
             self._write(rpn, measured, origin)
         self.processes.wait()
         return measured
 
     def _fit(
-        self, base: BaseModel, lessons: TrainingSet
+        self, base: BaseModel, training_set: TrainingSet
     ) -> tuple[RegionProposalNetwork, Evaluation]:
         settings, processes = self.settings, self.processes
         tap_layer, depth = settings.tap_layer, settings.depth
         if settings.auto:
-            best = sweep(base, lessons, self.folder / "sweep", settings, processes, self._log)
+            best = sweep(base, training_set, self.folder / "sweep", settings, processes, self._log)
             tap_layer, depth = best.tap_layer, best.depth
         config = rpn_config(base, settings, tap_layer, depth)
         rpn = base.new_rpn(config)
         base.keep_layers(config.tap_layer)
         folder = self.folder / "training"
-        states = states_of(base, lessons, folder / "states", settings, processes, self._log)
-        return rpn, fit(rpn, lessons, states, folder, settings, processes, self._log)
+        states = states_of(base, training_set, folder / "states", settings, processes, self._log)
+        return rpn, fit(rpn, training_set, states, folder, settings, processes, self._log)
 
     @property
     def _log(self) -> Log:

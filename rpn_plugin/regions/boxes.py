@@ -125,17 +125,17 @@ def _scored_boxes(
     none where more are left than were asked for: then the map points nowhere in particular.
     """
     labels = _components(mask, rules.join)
-    found: list[tuple[Box, float]] = []
+    boxes: list[tuple[Box, float]] = []
     for number, piece in enumerate(ndimage.find_objects(labels), 1):
         own = labels[piece] == number
         box = _component_box(_as_box(piece), int(own.sum()), rules.components, mask.shape)
         if box is not None:
-            found.append((box, float(blurred[piece][own].max())))
-    if max_regions == 1 and len(found) > 1:
+            boxes.append((box, float(blurred[piece][own].max())))
+    if max_regions == 1 and len(boxes) > 1:
         return _around_everything(mask, blurred)
-    if rules.components is not None and len(found) > max_regions:
+    if rules.components is not None and len(boxes) > max_regions:
         return []
-    return found
+    return boxes
 
 
 def _components(mask: NDArray[np.bool_], join: int) -> NDArray[np.int32]:

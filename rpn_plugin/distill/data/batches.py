@@ -53,9 +53,9 @@ def chats_of(
                 loaded.append(RejectedRow(samples[number].row, str(error)))
         return loaded
 
-    for found in ahead(load, batches, threads):
-        rejected += [item for item in found if isinstance(item, RejectedRow)]
-        good = [item for item in found if not isinstance(item, RejectedRow)]
+    for items in ahead(load, batches, threads):
+        rejected += [item for item in items if isinstance(item, RejectedRow)]
+        good = [item for item in items if not isinstance(item, RejectedRow)]
         if good:
             numbers, views, sizes = zip(*good, strict=True)
             yield Chats(numbers, base.prompts(views, [ask(n) for n in numbers]), sizes)

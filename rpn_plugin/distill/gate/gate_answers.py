@@ -67,10 +67,12 @@ def is_right(answer: str, truth: str) -> bool:
     """Whether an answer says `truth`, whatever the case and punctuation: as a word or words of it,
     if they are not all.
     """
-    said, wanted = _words(answer), _words(truth)
-    if not wanted:
-        return not said
-    return any(said[i : i + len(wanted)] == wanted for i in range(len(said) - len(wanted) + 1))
+    words, expected = _words(answer), _words(truth)
+    if not expected:
+        return not words
+    return any(
+        words[i : i + len(expected)] == expected for i in range(len(words) - len(expected) + 1)
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -112,13 +114,13 @@ def make_answers(
     bar = log.bar("answers", len(samples), done)
     for number in missing[processes.rank :: processes.count]:
         rejected: list[RejectedRow] = []
-        found: dict[str, tuple[str, str | None]] = {}
+        pairs: dict[str, tuple[str, str | None]] = {}
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
-            found |= _answer(base, rpn, chats, samples, settings)
+            pairs |= _answer(base, rpn, chats, samples, settings)
             bar.update(len(chats.numbers) * processes.count)
-        about = {"rejected": [[r.row, r.reason] for r in rejected], "answers": found}
-        shards.write(number, {"numbers": torch.tensor([int(n) for n in found])}, about)
+        about = {"rejected": [[r.row, r.reason] for r in rejected], "answers": pairs}
+        shards.write(number, {"numbers": torch.tensor([int(n) for n in pairs])}, about)
     bar.close()
     processes.wait()
 
@@ -180,7 +182,7 @@ def _boxes(
         tapped = base.tapped(prompts)
     batch = StateBatch(chats.numbers, tapped, prompts.cells().to(base.device), prompts.grids)
     maps = logits_on_grids(rpn, batch, settings.precision == "bfloat16")
-    found: dict[int, Box] = {}
+    pairs: dict[int, Box] = {}
     for number, size, logits in zip(chats.numbers, chats.sizes, maps, strict=True):
         regions = regions_from_map(
             logits.cpu().numpy(),
@@ -190,5 +192,5 @@ def _boxes(
             rules=config.rules,
         )
         if regions:
-            found[number] = regions[0].box
-    return found
+            pairs[number] = regions[0].box
+    return pairs

@@ -75,7 +75,7 @@ class GateRun:
         base = self._base_model(rpn)
         made_with = answer_settings(self.settings, samples, base.fingerprint(), rpn)
         answered = self._answers(base, rpn, samples, made_with)
-        learnt, held_out = self._split(answered)
+        train_items, held_out = self._split(answered)
         config = dataclasses.replace(
             rpn.config,
             gate_layers=self.settings.depth,
@@ -89,7 +89,7 @@ class GateRun:
             )
         gate = new_gate(base, config)
         base.keep_layers(config.tap_layer)
-        measured = self._train(gate, base, samples, learnt, held_out, made_with)
+        measured = self._train(gate, base, samples, train_items, held_out, made_with)
         best = best_threshold(measured) if held_out else None
         if self.processes.first:
             self._write(gate, measured, best, answered)
@@ -125,28 +125,28 @@ class GateRun:
         shuffler = torch.Generator().manual_seed(self.settings.seed)
         order = torch.randperm(len(answered), generator=shuffler).tolist()
         held_out = [answered[i] for i in sorted(order[:count])]
-        learnt = [answered[i] for i in sorted(order[count:]) if answered[i].need is not None]
-        return learnt, [item for item in held_out if item.zoom is not None]
+        train_items = [answered[i] for i in sorted(order[count:]) if answered[i].need is not None]
+        return train_items, [item for item in held_out if item.zoom is not None]
 
     def _train(
         self,
         gate: LearnedGate,
         base: BaseModel,
         samples: list[Sample],
-        learnt: Sequence[AnswerPair],
+        train_items: Sequence[AnswerPair],
         held_out: Sequence[AnswerPair],
         made_with: dict[str, Any],
     ) -> list[GateResult]:
         settings, folder = self.settings, self.folder / "training"
-        numbers = sorted(item.number for item in [*learnt, *held_out])
+        numbers = sorted(item.number for item in [*train_items, *held_out])
         states = states_for(
             base, samples, numbers, {"answers": made_with}, folder / "states",
             settings, self.processes, self._log,
         )  # fmt: skip
-        labels = {item.number: torch.tensor(item.need) for item in learnt}
+        labels = {item.number: torch.tensor(item.need) for item in train_items}
         about = {
             **settings.model_dump(mode="json", include=set(TRAIN_FIELDS)),
-            "learnt": len(learnt),
+            "learnt": len(train_items),
             "answers": made_with,
         }
         task = Task(labels, states, gate_loss)

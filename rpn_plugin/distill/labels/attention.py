@@ -1,9 +1,8 @@
 """Attention from a few rows to the picture, read while the model runs; no full map is ever made.
 
 transformers lets a model's attention be a function of one's own. Ours calls the fused kernel, as
-without it, and beside it computes the softmax of the wanted rows only, in the wanted layers only,
-averages them and keeps what falls on the picture's cells. The memory this takes is rows x sequence
-per head for one layer at a time, instead of sequence x sequence per head and layer.
+without it, and beside it computes the softmax of the requested rows and layers only, averages
+them and keeps what falls on the picture's cells. The memory this takes is rows x sequence per head for one layer at a time, instead of sequence x sequence per head and layer.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class AttentionRequest:
 
     `rows` int64 [batch, most rows]: places of the rows whose attention is averaged, -1 for none.
     `cells` int64 [batch, most cells]: places of the picture's cells, -1 for none. `layers`: heads
-    wanted of each layer, by the layer's number from 0.
+    requested of each layer, by the layer's number from 0.
     """
 
     rows: Tensor
@@ -35,12 +34,12 @@ class AttentionRequest:
 
 
 class _LastLayerDone(Exception):
-    """The deepest wanted layer has been recorded: the rest of the model need not run."""
+    """The deepest requested layer has been recorded: the rest of the model need not run."""
 
 
 @dataclass
 class _AttentionRecorder:
-    wanted: AttentionRequest
+    request: AttentionRequest
     numbers: dict[int, int]
     """Layer numbers by the identity of their attention module."""
     maps: dict[int, Tensor]
@@ -50,19 +49,22 @@ _current: _AttentionRecorder | None = None
 
 
 def recorded_attention(
-    model: nn.Module, layers: Sequence[nn.Module], wanted: AttentionRequest, run: Any
+    model: nn.Module, layers: Sequence[nn.Module], request: AttentionRequest, run: Any
 ) -> dict[int, Tensor]:
-    """Calls `run()`, a forward pass of `model`, and returns what was wanted of it.
+    """Calls `run()`, a forward pass of `model`, and returns what was requested of it.
 
-    For each wanted layer float32 [batch, its wanted heads, most cells]: the attention of each head
+    For each layer of `request` float32 [batch, its heads, most cells]: the attention of each head
     to each cell, averaged over the rows; 0 where a sample has no such cell. `layers` are the
     decoder layers in order; their attention must have been set to `NAME`. The pass is ended early
     after the deepest of them.
     """
     numbers = {id(layer.self_attn): number for number, layer in enumerate(layers)}
-    with _recording(_AttentionRecorder(wanted, numbers, {})) as recording, suppress(_LastLayerDone):
+    with (
+        _recording(_AttentionRecorder(request, numbers, {})) as recording,
+        suppress(_LastLayerDone),
+    ):
         run()
-    if missing := set(wanted.layers) - set(recording.maps):
+    if missing := set(request.layers) - set(recording.maps):
         raise ValueError(f"layers {sorted(missing)} of {type(model).__name__} show no attention")
     return recording.maps
 
@@ -78,15 +80,15 @@ def _recording(recording: _AttentionRecorder) -> Iterator[_AttentionRecorder]:
 
 
 def mean_attention(
-    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, wanted: AttentionRequest
+    query: Tensor, key: Tensor, mask: Tensor | None, scaling: float, request: AttentionRequest
 ) -> Tensor:
-    """Attention of each head from the wanted rows to the wanted cells, averaged over the rows.
+    """Attention of each head from the rows to the cells of `request`, averaged over the rows.
 
     `query` [batch, heads, seq, dim] and `key` [batch, kv heads, seq, dim] are rotated already;
     `mask` is transformers' mask for the fused kernel: bool or additive [batch, 1, seq, seq], or
     None for plain causal attention. Returns float32 [batch, heads, most cells].
     """
-    rows, used = wanted.rows.clamp(min=0), (wanted.rows >= 0).float()
+    rows, used = request.rows.clamp(min=0), (request.rows >= 0).float()
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
     batch = torch.arange(len(rows), device=rows.device)[:, None]
     asked = query.transpose(1, 2)[batch, rows].float()  # [batch, rows, heads, dim]
@@ -101,8 +103,8 @@ def mean_attention(
     weights = scores.softmax(-1).flatten(1, 2)  # [batch, heads, rows, seq]
     share = used / used.sum(1, keepdim=True).clamp(min=1)
     mean = torch.einsum("bhrs,br->bhs", weights, share)
-    cells = wanted.cells.clamp(min=0)[:, None].expand(-1, heads, -1)
-    return mean.gather(2, cells) * (wanted.cells >= 0)[:, None]
+    cells = request.cells.clamp(min=0)[:, None].expand(-1, heads, -1)
+    return mean.gather(2, cells) * (request.cells >= 0)[:, None]
 
 
 def register() -> None:
@@ -129,11 +131,11 @@ def _observe(
     if _current is None:
         return
     number = _current.numbers.get(id(module), -1)
-    wanted = _current.wanted
-    if number not in wanted.layers:
+    request = _current.request
+    if number not in request.layers:
         return
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    maps = mean_attention(query, key, mask, scale, wanted)
-    _current.maps[number] = maps[:, list(wanted.layers[number])]
-    if number == max(wanted.layers):
+    maps = mean_attention(query, key, mask, scale, request)
+    _current.maps[number] = maps[:, list(request.layers[number])]
+    if number == max(request.layers):
         raise _LastLayerDone

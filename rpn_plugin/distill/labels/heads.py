@@ -31,12 +31,12 @@ def parse_heads(text: str, layers: int, heads: int) -> Heads:
         layer_text, colon, head_text = part.partition(":")
         try:
             layer = int(layer_text)
-            wanted = range(heads) if head_text == "*" else [int(h) for h in head_text.split(",")]
+            numbers = range(heads) if head_text == "*" else [int(h) for h in head_text.split(",")]
         except ValueError:
             raise SettingsError(f"heads are written as 16:1,7;19:17, not {part!r}") from None
-        if not colon or not 0 <= layer < layers or not all(0 <= h < heads for h in wanted):
+        if not colon or not 0 <= layer < layers or not all(0 <= h < heads for h in numbers):
             raise SettingsError(f"{part!r}: the model has {layers} layers of {heads} heads")
-        chosen[layer] = tuple(sorted({*wanted, *chosen.get(layer, ())}))
+        chosen[layer] = tuple(sorted({*numbers, *chosen.get(layer, ())}))
     return chosen
 
 

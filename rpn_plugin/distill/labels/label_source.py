@@ -43,9 +43,9 @@ def choose_source(
             found_now = find_heads(base, samples, settings, log)
             write_json(path, {"found_with": made_with, **_record(found_now)})
         processes.wait()
-        found = _read(path)
-        grounding = parse_heads(found["grounding"], layers, heads)
-        source = Source(grounding, sinking, found["queries"])
+        choice = _read(path)
+        grounding = parse_heads(choice["grounding"], layers, heads)
+        source = Source(grounding, sinking, choice["queries"])
         log.say(f"heads that follow the question: {describe(source)}")
         return source
     named = settings.heads != "middle"
@@ -72,16 +72,16 @@ def describe(source: Source) -> str:
     return f"{show_heads(source.grounding)} in {source.queries} rows"
 
 
-def _record(found: HeadChoice) -> dict[str, Any]:
+def _record(choice: HeadChoice) -> dict[str, Any]:
     return {
-        "grounding": show_heads(found.heads),
-        "queries": found.rows,
-        "scores": {rows: round(score, 4) for rows, score in found.scores.items()},
+        "grounding": show_heads(choice.heads),
+        "queries": choice.rows,
+        "scores": {rows: round(score, 4) for rows, score in choice.scores.items()},
         "added": [
             {"layer": layer, "head": head, "score": round(score, 4)}
-            for (layer, head), score in found.added
+            for (layer, head), score in choice.added
         ],
-        "alone": [[round(score, 4) for score in layer] for layer in found.alone.tolist()],
+        "alone": [[round(score, 4) for score in layer] for layer in choice.alone.tolist()],
     }
 
 

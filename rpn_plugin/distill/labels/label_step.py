@@ -86,16 +86,16 @@ def make_labels(
     bar = log.bar(f"labels ({show_heads(source.grounding)})", len(samples), done)
     for number in missing[processes.rank :: processes.count]:
         rejected: list[RejectedRow] = []
-        found: list[_Row] = []
+        shard_rows: list[_Row] = []
         batches = chunks(pieces[number], settings.label_batch)
         for chats in chats_of(base, samples, batches, settings.workers, rejected):
-            found += _label(base, chats, samples, settings, source, options)
+            shard_rows += _label(base, chats, samples, settings, source, options)
             bar.update(len(chats.numbers) * processes.count)
         about = {
             "rejected": [[r.row, r.reason] for r in rejected],
-            "answers": {str(row.labelled.number): row.answer for row in found},
+            "answers": {str(row.labelled.number): row.answer for row in shard_rows},
         }
-        shards.write(number, _packed([row.labelled for row in found]), about)
+        shards.write(number, _packed([row.labelled for row in shard_rows]), about)
     bar.close()
     processes.wait()
 
@@ -144,15 +144,17 @@ def _label(
     rows = []
     for place, number in enumerate(chats.numbers):
         grid, size = chats.prompts.grids[place], chats.sizes[place]
-        seen = _on_grid(attention[place], grid)
+        mean_attention = _on_grid(attention[place], grid)
         labels = pseudo_labels(
-            seen,
+            mean_attention,
             None if sinks is None else _on_grid(sinks[place], grid),
             content_size=size if base.family.image.square else None,
             family=base.family.name,
             options=options,
         ).labels.astype(np.int8)
-        labelled = SampleLabels(number, torch.from_numpy(labels), torch.from_numpy(seen), size)
+        labelled = SampleLabels(
+            number, torch.from_numpy(labels), torch.from_numpy(mean_attention), size
+        )
         rows.append(_Row(labelled, base.text(answers[place])))
     return rows
 
@@ -178,8 +180,8 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> list[SampleLabels]:
     counts = [rows * cols for rows, cols in grids]
     labels, attention = tensors["labels"].split(counts), tensors["attention"].split(counts)
     return [
-        SampleLabels(number, label.reshape(grid), seen.reshape(grid), (size[0], size[1]))
-        for number, grid, size, label, seen in zip(
+        SampleLabels(number, label.reshape(grid), mean_attention.reshape(grid), (size[0], size[1]))
+        for number, grid, size, label, mean_attention in zip(
             tensors["numbers"].tolist(), grids, tensors["sizes"].tolist(), labels, attention,
             strict=True,
         )

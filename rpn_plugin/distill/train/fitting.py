@@ -28,7 +28,7 @@ class TrainingSet:
     on."""
 
     samples: Sequence[Sample]
-    learnt: Sequence[SampleLabels]
+    train_items: Sequence[SampleLabels]
     held_out: Sequence[SampleLabels]
     made_with: Mapping[str, Any]
 
@@ -83,16 +83,16 @@ def rpn_config(
 
 def states_of(
     base: BaseModel,
-    lessons: TrainingSet,
+    training_set: TrainingSet,
     folder: Path,
     settings: DistillSettings,
     processes: Processes,
     log: Log,
 ) -> States:
     """States of all questions; `base` ends at the tap layer (`keep_layers`, `only_layers`)."""
-    numbers = sorted(item.number for item in [*lessons.learnt, *lessons.held_out])
-    about = {"labels": lessons.made_with}
-    return states_for(base, lessons.samples, numbers, about, folder, settings, processes, log)
+    numbers = sorted(item.number for item in [*training_set.train_items, *training_set.held_out])
+    about = {"labels": training_set.made_with}
+    return states_for(base, training_set.samples, numbers, about, folder, settings, processes, log)
 
 
 def states_for(
@@ -120,7 +120,7 @@ def states_for(
 
 def fit(
     rpn: RegionProposalNetwork,
-    lessons: TrainingSet,
+    training_set: TrainingSet,
     states: States,
     folder: Path,
     settings: DistillSettings,
@@ -132,10 +132,10 @@ def fit(
         **settings.model_dump(mode="json", include=set(TRAIN_FIELDS)),
         "tap_layer": rpn.config.tap_layer,
         "depth": rpn.config.depth,
-        "learnt": len(lessons.learnt),
-        "labels": lessons.made_with,
+        "learnt": len(training_set.train_items),
+        "labels": training_set.made_with,
     }
-    task = Task({item.number: item.labels for item in lessons.learnt}, states, map_loss)
+    task = Task({item.number: item.labels for item in training_set.train_items}, states, map_loss)
     train(rpn, task, folder, settings, about, processes, log)
-    maps = roi_maps(rpn, states, [item.number for item in lessons.held_out], settings)
-    return measure(maps, lessons.held_out, lessons.samples, rpn.config.family)
+    maps = roi_maps(rpn, states, [item.number for item in training_set.held_out], settings)
+    return measure(maps, training_set.held_out, training_set.samples, rpn.config.family)

@@ -46,7 +46,7 @@ def tap_layers(layers: int) -> tuple[int, ...]:
 
 def sweep(
     base: BaseModel,
-    lessons: TrainingSet,
+    training_set: TrainingSet,
     folder: Path,
     settings: DistillSettings,
     processes: Processes,
@@ -57,10 +57,12 @@ def sweep(
     What was tried before is not tried again. At any time one RPN is on the device beside `base`,
     which is left as it was. Raises DataError if no questions are held out.
     """
-    few = dataclasses.replace(lessons, learnt=lessons.learnt[: settings.sweep_samples])
+    few = dataclasses.replace(
+        training_set, train_items=training_set.train_items[: settings.sweep_samples]
+    )
     total = len(base.layers)
     taps = [settings.tap_layer] if settings.tap_layer else tap_layers(total)
-    tried: list[SweepResult] = []
+    results: list[SweepResult] = []
     for tap in sorted(taps, reverse=True):
         with base.only_layers(tap):
             states = states_of(base, few, folder / f"states-B{tap}", settings, processes, log)
@@ -70,31 +72,31 @@ def sweep(
             with base.only_layers(tap):
                 measured = fit(rpn, few, states, there, settings, processes, log)
             del rpn  # before the next one is made: each takes a gigabyte a layer in a 7B model
-            tried.append(_row(tap, depth, measured))
+            results.append(_row(tap, depth, measured))
             log.say(f"B {tap}, R {depth}: loss {measured.loss:.4f}")
-    best = choose(tried)
+    best = choose(results)
     if processes.first:
-        write_json(folder / "tried.json", [asdict(row) for row in tried])
-        write_atomically(folder / "table.md", table(tried, best).encode())
+        write_json(folder / "tried.json", [asdict(row) for row in results])
+        write_atomically(folder / "table.md", table(results, best).encode())
         log.say(f"chosen: tap layer {best.tap_layer}, depth {best.depth}")
     return best
 
 
-def choose(tried: Sequence[SweepResult]) -> SweepResult:
+def choose(results: Sequence[SweepResult]) -> SweepResult:
     """The shallowest, then earliest, of those whose loss is as good as the best one's."""
-    least = min(row.loss for row in tried)
-    good = [row for row in tried if row.loss <= least * NEARLY]
+    least = min(row.loss for row in results)
+    good = [row for row in results if row.loss <= least * NEARLY]
     return min(good, key=lambda row: (row.depth, row.tap_layer))
 
 
-def table(tried: Sequence[SweepResult], best: SweepResult) -> str:
+def table(results: Sequence[SweepResult], best: SweepResult) -> str:
     """Markdown, a row for each RPN."""
     lines = [
         "| tap layer B | depth R | loss | cells right | foreground kept | region's share | "
         "true box covered | |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in sorted(tried, key=lambda r: (r.tap_layer, r.depth)):
+    for row in sorted(results, key=lambda r: (r.tap_layer, r.depth)):
         covered = "" if row.covered is None else f"{row.covered:.1%}"
         mark = "chosen" if row == best else ""
         lines.append(

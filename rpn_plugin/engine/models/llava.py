@@ -94,8 +94,8 @@ def renamed(weights: Iterable[tuple[str, Tensor]], published: bool) -> Iterator[
     """
     names = _RELEASED if published else _TOWER_AS_VLLM_HAS_IT
     seen: set[str] = set()
-    for found, tensor in weights:
-        name = names.map_name(found)
+    for stored, tensor in weights:
+        name = names.map_name(stored)
         if name is not None and name not in seen:
             seen.add(name)
             yield name, tensor

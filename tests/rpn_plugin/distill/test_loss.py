@@ -56,10 +56,10 @@ def test_what_the_released_code_trains_is_what_we_train(name: str) -> None:
     """The released last layer is whole, but most of it gets no gradient: we do not have it."""
     rpn, *_ = learn(name)
     norms = CASES[name]["grad_norms"]
-    learnt = {n for n, norm in norms.items() if norm is not None}
+    trained = {n for n, norm in norms.items() if norm is not None}
     ours = {f"model.twig_{n}": p for n, p in rpn.named_parameters()}
-    assert learnt <= ours.keys()
-    for parameter in learnt:
+    assert trained <= ours.keys()
+    for parameter in trained:
         gradient = ours[parameter].grad
         assert gradient is not None
         assert gradient.norm().item() == pytest.approx(norms[parameter], rel=1e-3, abs=1e-4)

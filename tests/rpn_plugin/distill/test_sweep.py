@@ -60,10 +60,10 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Base:
 
 
 def run(base: Any, folder: Path) -> module.SweepResult:
-    lessons = TrainingSet([], [], [], {})
+    training_set = TrainingSet([], [], [], {})
     processes: Any = SimpleNamespace(first=False)
     log = Log(folder / "log", speaks=False)
-    return module.sweep(base, lessons, folder, DistillSettings(), processes, log)
+    return module.sweep(base, training_set, folder, DistillSettings(), processes, log)
 
 
 def test_one_rpn_at_a_time_and_the_model_whole_afterwards(

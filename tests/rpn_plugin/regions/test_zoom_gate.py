@@ -16,54 +16,54 @@ WIDE = Region(box=(0, 0, 1000, 500), cells=(0, 0, 10, 5), score=0.4)
 EVERYTHING = Region(box=(0, 0, 1000, 1000), cells=(0, 0, 10, 10), score=1e-6)
 
 
-def seen(
+def inputs(
     *regions: Region, confidence: float | None = None, gate_probability: float | None = None
 ) -> GateInputs:
     return GateInputs(regions, (1000, 1000), confidence, gate_probability)
 
 
 def test_open_unless_told_otherwise() -> None:
-    assert ZoomGate().is_open(seen(EVERYTHING, confidence=1.0, gate_probability=0.0))
-    assert ZoomGate().is_open(seen(EVERYTHING, WIDE))
+    assert ZoomGate().is_open(inputs(EVERYTHING, confidence=1.0, gate_probability=0.0))
+    assert ZoomGate().is_open(inputs(EVERYTHING, WIDE))
 
 
 def test_without_a_region_there_is_nothing_to_look_at() -> None:
-    assert not ZoomGate().is_open(seen())
+    assert not ZoomGate().is_open(inputs())
 
 
 def test_peak_is_the_best_regions() -> None:
-    assert ZoomGate(min_peak=0.8).is_open(seen(SMALL, WIDE))
-    assert not ZoomGate(min_peak=0.81).is_open(seen(SMALL, WIDE))
+    assert ZoomGate(min_peak=0.8).is_open(inputs(SMALL, WIDE))
+    assert not ZoomGate(min_peak=0.81).is_open(inputs(SMALL, WIDE))
 
 
 def test_area_is_that_of_all_regions() -> None:
-    assert ZoomGate(max_area=0.5).is_open(seen(WIDE))
-    assert not ZoomGate(max_area=0.5).is_open(seen(SMALL, WIDE))
+    assert ZoomGate(max_area=0.5).is_open(inputs(WIDE))
+    assert not ZoomGate(max_area=0.5).is_open(inputs(SMALL, WIDE))
 
 
 def test_who_is_sure_does_not_look_again() -> None:
-    assert ZoomGate(max_confidence=0.7).is_open(seen(SMALL, confidence=0.7))
-    assert not ZoomGate(max_confidence=0.7).is_open(seen(SMALL, confidence=0.71))
-    assert ZoomGate(max_confidence=1.0).is_open(seen(SMALL, confidence=1.0))
+    assert ZoomGate(max_confidence=0.7).is_open(inputs(SMALL, confidence=0.7))
+    assert not ZoomGate(max_confidence=0.7).is_open(inputs(SMALL, confidence=0.71))
+    assert ZoomGate(max_confidence=1.0).is_open(inputs(SMALL, confidence=1.0))
 
 
 def test_need_is_what_the_learned_gate_says() -> None:
-    assert ZoomGate(min_gate_probability=0.5).is_open(seen(SMALL, gate_probability=0.5))
-    assert not ZoomGate(min_gate_probability=0.5).is_open(seen(SMALL, gate_probability=0.49))
+    assert ZoomGate(min_gate_probability=0.5).is_open(inputs(SMALL, gate_probability=0.5))
+    assert not ZoomGate(min_gate_probability=0.5).is_open(inputs(SMALL, gate_probability=0.49))
 
 
 def test_every_condition_must_hold() -> None:
     gate = ZoomGate(min_peak=0.5, max_area=0.5, max_confidence=0.5, min_gate_probability=0.5)
-    assert gate.is_open(seen(SMALL, confidence=0.4, gate_probability=0.6))
-    assert not gate.is_open(seen(SMALL, confidence=0.6, gate_probability=0.6))
-    assert not gate.is_open(seen(SMALL, confidence=0.4, gate_probability=0.4))
-    assert not gate.is_open(seen(WIDE, confidence=0.4, gate_probability=0.6))
+    assert gate.is_open(inputs(SMALL, confidence=0.4, gate_probability=0.6))
+    assert not gate.is_open(inputs(SMALL, confidence=0.6, gate_probability=0.6))
+    assert not gate.is_open(inputs(SMALL, confidence=0.4, gate_probability=0.4))
+    assert not gate.is_open(inputs(WIDE, confidence=0.4, gate_probability=0.6))
 
 
 @pytest.mark.parametrize("gate", [ZoomGate(max_confidence=0.5), ZoomGate(min_gate_probability=0.5)])
 def test_what_was_not_asked_for_is_not_guessed(gate: ZoomGate) -> None:
     with pytest.raises(ValueError, match="did not compute"):
-        gate.is_open(seen(SMALL))
+        gate.is_open(inputs(SMALL))
 
 
 @pytest.mark.parametrize(
