@@ -1,8 +1,9 @@
 """Attention from a few rows to the picture, read while the model runs; no full map is ever made.
 
 transformers lets a model's attention be a function of one's own. Ours calls the fused kernel, as
-without it, and beside it computes the softmax of the requested rows and layers only, averages
-them and keeps what falls on the picture's cells. The memory this takes is rows x sequence per head for one layer at a time, instead of sequence x sequence per head and layer.
+without it, and beside it computes the softmax of the requested rows and layers only, averages them
+and keeps what falls on the picture's cells. The memory this takes is rows x sequence per head for
+one layer at a time, instead of sequence x sequence per head and layer.
 """
 
 from __future__ import annotations
