@@ -19,7 +19,8 @@ CHATS = re.compile("/v1/chat/completions$")
 
 async def test_a_picture_the_api_refuses(page: Page, watch: Watch) -> None:
     watch.refusals = True
-    await drop_picture(page, encoded(page_image(), "AVIF"), "new.avif", media_type="image/avif")
+    icon = encoded(page_image(), "ICO")  # which browsers show
+    await drop_picture(page, icon, "page.ico", media_type="image/x-icon")
     await ask(page)
     await expect(page.locator("#notice")).to_contain_text("The server refused: not a picture in")
     await expect(page.locator("#plain .remark")).to_have_text("No answer.")
