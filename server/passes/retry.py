@@ -57,16 +57,16 @@ def _raise_if_cancelled() -> None:
 def _with_renamed_views(request: Any) -> Any:
     """A copy of `request`, a chat's or of the Responses API, with other names for its views."""
     field = "messages" if hasattr(request, "messages") else "input"
-    renamed = _rename_views(getattr(request, field), f"-{uuid.uuid4().hex}")
+    renamed = rename_views(getattr(request, field), f"-{uuid.uuid4().hex}")
     return request.model_copy(update={field: renamed})
 
 
-def _rename_views(value: Any, suffix: str) -> Any:
+def rename_views(value: Any, suffix: str) -> Any:
     """`value` with `suffix` after the name of every view in it; pixels are not copied."""
     if isinstance(value, list):
-        return [_rename_views(item, suffix) for item in value]
+        return [rename_views(item, suffix) for item in value]
     if not isinstance(value, Mapping):
         return value
     if "image_pil" in value:
         return {**value, "uuid": value["uuid"] + suffix}
-    return {key: _rename_views(item, suffix) for key, item in value.items()}
+    return {key: rename_views(item, suffix) for key, item in value.items()}

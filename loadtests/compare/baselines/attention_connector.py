@@ -19,6 +19,7 @@ from vllm.v1.request import Request
 from loadtests.compare.baselines.attention_request import asks_for_attention
 from loadtests.compare.baselines.layer_attention import LayerAttention
 from rpn_plugin.engine.connector import SdrpnConnector
+from rpn_plugin.engine.failures import failure_reason
 from rpn_plugin.engine.jobs import Results, RoiJob, RoiJobs, RoiResults
 from rpn_plugin.engine.models.tap import TapLayer
 from rpn_plugin.engine.tap_rows import unpack
@@ -105,4 +106,4 @@ class AttentionConnector(SdrpnConnector):
             spanned = positions[1:, span.stop - 1] - positions[1:, span.start] + 1
             return RoiMap(weights.reshape(spanned.tolist()).numpy(), 0.0)
         except Exception as error:  # an exception here would end the engine
-            return RoiError(f"no attention: {error}")
+            return failure_reason(error, "the attention")

@@ -17,6 +17,7 @@ from loadtests.compare.baselines.uncached import UncachedChat
 from loadtests.compare.baselines.vicrop import ViCropPass1
 from server.api.errors import RequestError
 from server.handlers.chat import ChatAnswer, TwoPassChat
+from server.handlers.wrapper import HandlerWrapper
 from server.plugin import SdrpnEndpointPlugin
 
 FIELD = "baseline"
@@ -45,15 +46,12 @@ class BaselinesEndpointPlugin(SdrpnEndpointPlugin):
         )
 
 
-class BaselineChat:
+class BaselineChat(HandlerWrapper):
     """sdrpn's chat handler; a chat that names a baseline is answered by that one's."""
 
     def __init__(self, ours: TwoPassChat, baselines: Mapping[str, TwoPassChat]) -> None:
-        self._ours = ours
+        super().__init__(ours)
         self._baselines = baselines
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ours, name)
 
     async def create_chat_completion(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
@@ -62,5 +60,5 @@ class BaselineChat:
         name = (request.model_extra or {}).get(FIELD)
         if name is not None and name not in self._baselines:
             raise RequestError(f"`{FIELD}` is one of {', '.join(self._baselines)}", FIELD)
-        handler = self._ours if name is None else self._baselines[name]
+        handler = self._handler if name is None else self._baselines[name]
         return await handler.create_chat_completion(request, raw_request)

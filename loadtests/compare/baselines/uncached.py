@@ -13,17 +13,12 @@ from typing import Any
 from starlette.requests import Request
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
-_VIEW = "image_pil"
+from server.handlers.wrapper import HandlerWrapper
+from server.passes.retry import rename_views
 
 
-class UncachedChat:
+class UncachedChat(HandlerWrapper):
     """Stands in for vLLM's chat handler. No two requests share cache entries."""
-
-    def __init__(self, handler: Any) -> None:
-        self._handler = handler
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._handler, name)
 
     async def create_chat_completion(
         self, request: ChatCompletionRequest, raw_request: Request | None = None
@@ -34,19 +29,8 @@ class UncachedChat:
         its views keep those in the caches of pictures apart.
         """
         salt = secrets.token_hex(8)
-        messages = [_renamed(message, salt) for message in request.messages]
+        messages = rename_views(request.messages, f"-{salt}")
         changes = {"cache_salt": salt, "messages": messages}
         return await self._handler.create_chat_completion(
             request.model_copy(update=changes), raw_request
         )
-
-
-def _renamed(message: Any, salt: str) -> Any:
-    content = message.get("content")
-    if not isinstance(content, list):
-        return message
-    parts = [
-        {**part, "uuid": f"{part['uuid']}-{salt}"} if part.get("type") == _VIEW else part
-        for part in content
-    ]
-    return {**message, "content": parts}
