@@ -20,7 +20,7 @@ GROUPS = {
     "engine": "starts vLLM's engine",
     "endpoint": "starts `sdrpn serve`, or asks one that runs",
     "browser": "opens the playground in Chromium",
-    "slow": "trains models, starts commands that import vLLM, or needs a Debian package",
+    "slow": "trains models, starts commands that import vLLM, needs a Debian package or root",
 }
 _BY_FIXTURE = {"browser": "browser", "endpoint": "endpoint", "engines": "engine"}
 

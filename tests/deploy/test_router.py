@@ -23,6 +23,8 @@ from PIL import Image
 from tests.deploy.chart import NAMESPACE, RELEASE, one, render
 from tests.server.helpers import chat, encoded, noise, picture_part
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 40
 QUESTIONS = ("who", "what", "where", "when")
 
